@@ -1,0 +1,1 @@
+"""What stores, coordinator and auditor must agree on."""

@@ -1,0 +1,78 @@
+"""The public list of items: ids, their order, and public columns such as title, category, brand and price.
+
+Public means fixed before anyone looks at interactions. A reader without a separate item list derives the
+catalogue from the interactions and marks it `derived`; reports then say that epsilon does not cover it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.canonical import content_hash, decimal_string
+from fedcart.shared.errors import DataError
+
+Source = Literal["given", "derived"]
+
+TEXT_COLUMNS = ("title", "category", "department", "brand")
+"""Public text columns with a fixed meaning; several categories of one item are joined by '|'."""
+NUMBER_COLUMNS = ("price", "year")
+"""Public number columns with a fixed meaning (price in the shop's currency); NaN = unknown."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """An ordered, public list of items.
+
+    Attributes:
+      ids: [items] the items' public identifiers, unique, in catalogue order; an item's index is its position.
+      source: `given` (an item list existed) or `derived` (from the interactions: not covered by epsilon).
+      columns: name -> [items] array of str (dtype object) or float64; names from TEXT_COLUMNS and NUMBER_COLUMNS.
+    """
+
+    ids: tuple[str, ...]
+    source: Source
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise DataError("the catalogue has no items")
+        if len(set(self.ids)) != len(self.ids):
+            raise DataError("the catalogue lists an item twice")
+        for name, column in self.columns.items():
+            if name not in TEXT_COLUMNS + NUMBER_COLUMNS:
+                raise DataError(f"the catalogue has no column {name!r}", f"known: {', '.join(TEXT_COLUMNS + NUMBER_COLUMNS)}")
+            if column.shape != (len(self.ids),):
+                raise DataError(f"catalogue column {name!r} has {column.shape} values for {len(self.ids)} items")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def text(self, name: str) -> npt.NDArray[Any] | None:
+        """A text column [items] of str ('' = unknown), or None when the catalogue has none."""
+        return self.columns.get(name)
+
+    def number(self, name: str) -> npt.NDArray[np.float64] | None:
+        """A number column [items] (NaN = unknown), or None when the catalogue has none."""
+        return self.columns.get(name)
+
+    @functools.cached_property
+    def index(self) -> Mapping[str, int]:
+        """Item id -> position."""
+        return {item: position for position, item in enumerate(self.ids)}
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 over ids and public columns in catalogue order, 64 hex digits."""
+        columns: dict[str, list[str]] = {}
+        for name, column in self.columns.items():
+            if name in NUMBER_COLUMNS:
+                columns[name] = ["" if np.isnan(x) else decimal_string(float(x)) for x in column]
+            else:
+                columns[name] = [str(x) for x in column]
+        return content_hash({"ids": list(self.ids), "source": self.source, "columns": columns})

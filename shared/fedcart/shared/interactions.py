@@ -1,0 +1,181 @@
+"""The two forms of what customers did: `Interactions`, one row an event, and `Histories`, one row a customer.
+
+Readers produce Interactions; splitting and partitioning select rows of it; learners only ever see Histories of
+the training view. Neither form is ever written outside the store's own files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.errors import DataError
+
+BEHAVIOURS = ("view", "favourite", "cart", "purchase", "rating")
+"""Behaviour code = position in this tuple."""
+NO_TIME = int(np.iinfo(np.int64).min)
+"""The time of an event whose source has none."""
+DAY = 86_400
+
+Rows = npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """A columnar log of events, in the source's row order.
+
+    Attributes (all [rows]):
+      customer: int32, index of the customer (person) in the reader's own numbering.
+      item: int32, position in the catalogue.
+      behaviour: uint8, position in BEHAVIOURS.
+      time: int64, seconds since 1970 UTC, or NO_TIME.
+      value: float32, rating or quantity; 1 where the source has none.
+      basket: int64, events of one visit share a number; -1 where the source has none.
+      store: int32, index of the shop where it happened; -1 where the source has none.
+    """
+
+    customer: npt.NDArray[np.int32]
+    item: npt.NDArray[np.int32]
+    behaviour: npt.NDArray[np.uint8]
+    time: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float32]
+    basket: npt.NDArray[np.int64]
+    store: npt.NDArray[np.int32]
+
+    @classmethod
+    def build(
+        cls,
+        customer: npt.ArrayLike,
+        item: npt.ArrayLike,
+        *,
+        behaviour: npt.ArrayLike | str = "purchase",
+        time: npt.ArrayLike | None = None,
+        value: npt.ArrayLike | None = None,
+        basket: npt.ArrayLike | None = None,
+        store: npt.ArrayLike | None = None,
+    ) -> Interactions:
+        """Interactions with the stated columns; missing ones get their 'source has none' value."""
+        people = np.asarray(customer, np.int32)
+        rows = len(people)
+        kind = np.full(rows, BEHAVIOURS.index(behaviour)) if isinstance(behaviour, str) else behaviour
+        built = cls(
+            customer=people,
+            item=np.asarray(item, np.int32),
+            behaviour=np.asarray(kind, np.uint8),
+            time=np.full(rows, NO_TIME, np.int64) if time is None else np.asarray(time, np.int64),
+            value=np.ones(rows, np.float32) if value is None else np.asarray(value, np.float32),
+            basket=np.full(rows, -1, np.int64) if basket is None else np.asarray(basket, np.int64),
+            store=np.full(rows, -1, np.int32) if store is None else np.asarray(store, np.int32),
+        )
+        lengths = {f.name: len(getattr(built, f.name)) for f in fields(built)}
+        if set(lengths.values()) != {rows}:
+            raise DataError(f"columns of different lengths: {lengths}")
+        return built
+
+    def __len__(self) -> int:
+        return len(self.customer)
+
+    def select(self, rows: Rows) -> Interactions:
+        """The stated rows, in their order."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @property
+    def timed(self) -> npt.NDArray[np.bool_]:
+        """[rows] whether the event has a time."""
+        return self.time != NO_TIME
+
+
+def concatenate(parts: Sequence[Interactions]) -> Interactions:
+    """All rows of `parts`, in order."""
+    columns: dict[str, Any] = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Interactions)
+    }
+    return Interactions(**columns)
+
+
+@dataclass(frozen=True)
+class Histories:
+    """CSR rows, one a customer: the distinct items of each, in catalogue order, with weight, behaviours and age.
+
+    Attributes:
+      items_total: number of items in the catalogue (columns).
+      indptr: int64 [customers + 1].
+      items: int32 [pairs].
+      weights: float32 [pairs], > 0: the sum of the pair's behaviour weights, or 1.
+      behaviours: uint8 [pairs], bit b set = the customer showed behaviour b for the item.
+      ages: float32 [pairs], days from the pair's latest event to the plan's `as_of`; NaN = no time.
+    """
+
+    items_total: int
+    indptr: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
+    behaviours: npt.NDArray[np.uint8]
+    ages: npt.NDArray[np.float32]
+
+    @property
+    def customers(self) -> int:
+        """Number of rows."""
+        return len(self.indptr) - 1
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """[customers] distinct items of each."""
+        return np.diff(self.indptr)
+
+    def slice(self, start: int, stop: int) -> Histories:
+        """Customers start..stop - 1, without copying the pairs."""
+        low, high = int(self.indptr[start]), int(self.indptr[stop])
+        return Histories(
+            self.items_total,
+            self.indptr[start : stop + 1] - low,
+            self.items[low:high],
+            self.weights[low:high],
+            self.behaviours[low:high],
+            self.ages[low:high],
+        )
+
+    def row_of_pair(self) -> npt.NDArray[np.int64]:
+        """[pairs] the customer (row) of each pair."""
+        return np.repeat(np.arange(self.customers, dtype=np.int64), self.counts)
+
+
+def build_histories(
+    interactions: Interactions,
+    customers: int,
+    items_total: int,
+    *,
+    as_of: int | None = None,
+    behaviour_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
+    repeats: bool = False,
+) -> Histories:
+    """Gather events into one row a customer; a row depends on that customer's events alone.
+
+    Args:
+      interactions: events whose `customer` is 0..customers - 1.
+      as_of: seconds; ages are relative to it. None leaves all ages NaN.
+      behaviour_weights: [len(BEHAVIOURS)] weight of one event of each behaviour; 0 drops the behaviour.
+      repeats: True adds up the weights of repeated events; False counts the pair's dearest event once.
+    """
+    event_weights = np.asarray(behaviour_weights, np.float32)[interactions.behaviour]
+    kept = interactions.select(event_weights > 0)
+    event_weights = event_weights[event_weights > 0]
+    key = kept.customer.astype(np.int64) * items_total + kept.item
+    pairs, pair_of_event = np.unique(key, return_inverse=True)
+    weights = np.zeros(len(pairs), np.float32)
+    (np.add if repeats else np.maximum).at(weights, pair_of_event, event_weights)
+    behaviours = np.zeros(len(pairs), np.uint8)
+    np.bitwise_or.at(behaviours, pair_of_event, np.left_shift(1, kept.behaviour).astype(np.uint8))
+    latest = np.full(len(pairs), NO_TIME, np.int64)
+    np.maximum.at(latest, pair_of_event, kept.time)
+    ages = np.full(len(pairs), np.nan, np.float32)
+    if as_of is not None:
+        known = latest != NO_TIME
+        ages[known] = (as_of - latest[known]) / DAY
+    indptr = np.zeros(customers + 1, np.int64)
+    np.cumsum(np.bincount(pairs // items_total, minlength=customers), out=indptr[1:])
+    return Histories(items_total, indptr, (pairs % items_total).astype(np.int32), weights, behaviours, ages)

@@ -1,0 +1,1 @@
+"""Algorithms, both halves (store and coordinator) side by side."""

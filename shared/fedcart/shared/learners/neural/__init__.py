@@ -1,0 +1,1 @@
+"""The learners that need torch: mf and ncf."""

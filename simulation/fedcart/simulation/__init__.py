@@ -1,0 +1,1 @@
+"""Many stores on one machine, beside honest baselines."""

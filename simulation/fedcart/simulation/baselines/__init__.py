@@ -1,0 +1,1 @@
+"""Methods that see all data (or only one store's), for comparison."""

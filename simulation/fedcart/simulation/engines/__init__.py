@@ -1,0 +1,1 @@
+"""Ways to run the two Flower apps: in this process, or on ray."""
