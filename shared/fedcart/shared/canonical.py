@@ -55,7 +55,9 @@ def model_hash(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 def _refuse_inexact(value: Json, where: str) -> None:
     if isinstance(value, float):
-        raise InputError(f"{where}: a float has no canonical bytes", "write it as an integer or a decimal string")
+        raise InputError(
+            f"{where}: a float has no canonical bytes", "write it as an integer or a decimal string"
+        )
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):

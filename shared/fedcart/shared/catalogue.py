@@ -46,9 +46,14 @@ class Catalogue:
             raise DataError("the catalogue lists an item twice")
         for name, column in self.columns.items():
             if name not in TEXT_COLUMNS + NUMBER_COLUMNS:
-                raise DataError(f"the catalogue has no column {name!r}", f"known: {', '.join(TEXT_COLUMNS + NUMBER_COLUMNS)}")
+                raise DataError(
+                    f"the catalogue has no column {name!r}",
+                    f"known: {', '.join(TEXT_COLUMNS + NUMBER_COLUMNS)}",
+                )
             if column.shape != (len(self.ids),):
-                raise DataError(f"catalogue column {name!r} has {column.shape} values for {len(self.ids)} items")
+                raise DataError(
+                    f"catalogue column {name!r} has {column.shape} values for {len(self.ids)} items"
+                )
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -86,7 +86,8 @@ class Interactions:
     @property
     def timed(self) -> npt.NDArray[np.bool_]:
         """[rows] whether the event has a time."""
-        return self.time != NO_TIME
+        known: npt.NDArray[np.bool_] = self.time != NO_TIME
+        return known
 
 
 def concatenate(parts: Sequence[Interactions]) -> Interactions:

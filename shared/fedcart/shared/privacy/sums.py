@@ -1,0 +1,150 @@
+"""The four sums over customers, without clip and noise: what `trust = none` releases.
+
+Accumulates in float64. Refuses any release that promises a clip or noise, so that it can never stand in for the
+private kernel unnoticed. A block is added at most once to each release; a row that is not finite counts as zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from fedcart.shared.errors import PrivacyRefused, ProtocolError
+from fedcart.shared.learners.base import Block, Float64Array
+from fedcart.shared.privacy.release import Kind, Release
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+DENSE_FROM = 24
+"""per_item: customers an item needs in a block before a gathered matrix product beats the sparse one."""
+
+
+class PlainSums:
+    """Totals of one round at one store; see `fedcart.shared.learners.base.Sums` for the four sums."""
+
+    def __init__(self, releases: Sequence[Release]) -> None:
+        for release in releases:
+            if release.noise_multiplier or math.isfinite(release.sensitivity()):
+                raise PrivacyRefused(
+                    f"release {release.name!r} promises clip {release.sensitivity()} and noise multiplier "
+                    f"{release.noise_multiplier}, and plain sums have neither; nothing was released"
+                )
+        self._releases = {release.name: release for release in releases}
+        self._added: set[tuple[str, int]] = set()
+        self.totals: dict[str, Float64Array] = {r.name: np.zeros(r.shape) for r in releases}
+
+    def rows(self, name: str, block: Block, x: csr_array) -> None:
+        """Add sum_u x_u; x [block customers, release words]."""
+        release = self._open(name, "rows", block, x.shape, (block.histories.customers, None))
+        if x.shape[1] != release.words:
+            raise ProtocolError(f"release {name!r} has {release.words} words, the contribution {x.shape[1]}")
+        values = finite_rows(x)
+        total = self.totals[name].reshape(-1)
+        total += np.bincount(x.indices, weights=values, minlength=release.words)
+
+    def outer(self, name: str, block: Block, z: csr_array) -> None:
+        """Add the upper triangle of sum_u z_u z_u^T; z [block customers, n]."""
+        release = self._open(name, "outer", block, z.shape, (block.histories.customers, None))
+        n = z.shape[1]
+        if release.words != n * (n + 1) // 2:
+            raise ProtocolError(f"release {name!r} has {release.words} words, not the triangle of {n} x {n}")
+        clean = with_values(z, finite_rows(z))
+        gram = (clean.T @ clean).toarray()
+        total = self.totals[name].reshape(-1)
+        start = 0
+        for row in range(n):
+            total[start : start + n - row] += gram[row, row:]
+            start += n - row
+
+    def cross(self, name: str, block: Block, z: csr_array, a: Float64Array) -> None:
+        """Add sum_u z_u a_u^T; z [block customers, m], a [block customers, k]."""
+        release = self._open(name, "cross", block, z.shape, (block.histories.customers, None))
+        if release.shape != (z.shape[1], a.shape[1]) or len(a) != z.shape[0]:
+            raise ProtocolError(f"release {name!r} is {release.shape}, the factors {z.shape} and {a.shape}")
+        good = np.isfinite(a).all(axis=1) & row_finite(z)
+        clean = with_values(z, np.where(np.repeat(good, np.diff(z.indptr)), z.data, 0.0))
+        self.totals[name] += clean.T @ np.where(good[:, None], a, 0.0)
+
+    def per_item(self, name: str, block: Block, w: csr_array, u: Float64Array) -> None:
+        """Add sum_u w_uj u_u or the upper triangle of w_uj u_u u_u^T, for the release's band of items j."""
+        release = self._open(name, "per_item", block, w.shape, (block.histories.customers, None))
+        band, width = release.shape
+        k = u.shape[1]
+        if len(u) != w.shape[0] or width != (k if release.order == 1 else k * (k + 1) // 2):
+            raise ProtocolError(f"release {name!r} is {release.shape}, the factors {w.shape} and {u.shape}")
+        good = np.isfinite(u).all(axis=1) & row_finite(w)
+        factors = np.where(good[:, None], u, 0.0)
+        clean = with_values(w, np.where(np.repeat(good, np.diff(w.indptr)), w.data, 0.0))
+        by_item = clean[:, release.first_item : release.first_item + band].T.tocsr()
+        if release.order == 1:
+            self.totals[name] += by_item @ factors
+        else:
+            add_outer_products(self.totals[name], by_item, factors)
+
+    def _open(
+        self, name: str, kind: Kind, block: Block, shape: tuple[int, ...], want: tuple[int, None]
+    ) -> Release:
+        release = self._releases.get(name)
+        if release is None or release.kind != kind:
+            raise ProtocolError(f"the round has no {kind!r} release {name!r}; nothing was added")
+        if shape[0] != want[0]:
+            raise ProtocolError(
+                f"release {name!r}: {shape[0]} rows for {want[0]} customers; nothing was added"
+            )
+        if (name, block.key) in self._added:
+            raise ProtocolError(f"release {name!r}: block {block.key} was added before; nothing was added")
+        self._added.add((name, block.key))
+        return release
+
+
+def with_values(x: csr_array, values: Float64Array) -> csr_array:
+    """`x` with other stored values."""
+    from scipy.sparse import csr_array
+
+    return csr_array((values, x.indices, x.indptr), shape=x.shape)
+
+
+def row_finite(x: csr_array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """[rows] whether every stored value of the row is finite."""
+    bad = np.zeros(x.shape[0], np.int64)
+    not_finite = ~np.isfinite(x.data)
+    if not_finite.any():
+        row = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
+        bad += np.bincount(row[not_finite], minlength=x.shape[0])
+    return cast("np.ndarray[tuple[int], np.dtype[np.bool_]]", bad == 0)
+
+
+def finite_rows(x: csr_array) -> Float64Array:
+    """The stored values of `x`, float64, with every row that holds NaN or infinity set to zero."""
+    return np.where(np.repeat(row_finite(x), np.diff(x.indptr)), x.data, 0.0).astype(np.float64)
+
+
+def add_outer_products(total: Float64Array, by_item: csr_array, factors: Float64Array) -> None:
+    """total[j] += upper triangle of sum_u w_ju u_u u_u^T; by_item [band, customers], factors [customers, k].
+
+    Items with many customers gather their factors into one matrix product; the others share one sparse product
+    over the customers' triangles, in slices of bounded memory.
+    """
+    k = factors.shape[1]
+    upper = np.triu_indices(k)
+    flat = upper[0] * k + upper[1]
+    counts = np.diff(by_item.indptr)
+    for j in np.flatnonzero(counts >= DENSE_FROM):
+        low, high = by_item.indptr[j], by_item.indptr[j + 1]
+        rows = factors[by_item.indices[low:high]]
+        total[j] += ((rows.T * by_item.data[low:high]) @ rows).reshape(-1)[flat]
+    sparse = np.flatnonzero((counts > 0) & (counts < DENSE_FROM))
+    if len(sparse) == 0:
+        return
+    part = by_item[sparse].tocsc()
+    step = max(1, (1 << 22) // len(flat))
+    for start in range(0, factors.shape[0], step):
+        piece = factors[start : start + step]
+        columns = part[:, start : start + step]
+        if columns.nnz:
+            triangles = piece[:, upper[0]] * piece[:, upper[1]]
+            total[sparse] += columns @ triangles
