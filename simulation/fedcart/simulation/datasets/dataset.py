@@ -47,6 +47,7 @@ class Dataset:
       store_names: names of the shops in `interactions.store`; empty when the source knows no shops.
       reading: what was read and dropped.
       given_split: where the source defines test data itself.
+      opted_out: [customers] people who asked to be left out of learning; None when the source does not say.
       named: True for sets a rehearsal key may be used on (public data); False for a path or URL.
     """
 
@@ -58,3 +59,4 @@ class Dataset:
     reading: Reading
     given_split: GivenSplit | None = None
     named: bool = True
+    opted_out: npt.NDArray[np.bool_] | None = None
