@@ -1,0 +1,154 @@
+"""Everything `fedcart simulate` can be told: one class a table of CONFIG.toml (DESIGN section 9)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fedcart.shared.config import build, number, read_toml
+from fedcart.shared.errors import ConfigError
+
+SCHEMA = 1
+STORE_SETS = {"online-retail", "complete-journey"}
+REFERENCE_DAYS = {"online-retail": "2011-10-01", "complete-journey": "2017-10-22"}
+"""First held-out day of sets that are split by time: fixed here, never read off the interactions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """[data]: what is read. `name` is a named set, a path to CSV or Parquet, or a database URL (with `query`)."""
+
+    name: str = "marketplace"
+    dir: Path | None = None
+    query: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    behaviours: Mapping[str, str] = field(default_factory=dict)
+    behaviour_weights: Mapping[str, float] = field(default_factory=dict)
+    items: Path | None = None
+    max_bad_rows: float = number(0.01, at_least=0.0, at_most=1.0)
+    size: Literal["small", "default", "large"] = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoresConfig:
+    """[stores]: how many and who goes where."""
+
+    count: int | None = number(None, at_least=1)
+    by: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """[split]: what is held out. `at` is a day (YYYY-MM-DD) for rule `time`."""
+
+    rule: Literal["auto", "leave-one-out", "last-basket", "time", "ncf"] = "auto"
+    at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """[learner]: a built-in learner and its own keys."""
+
+    name: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundsConfig:
+    """[rounds]: how patient the coordinator is; `quorum` = stores needed, None = all of them."""
+
+    deadline_s: float = number(3600.0, above=0.0)
+    quorum: int | None = number(None, at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyConfig:
+    """[privacy]: who adds noise and how much. This version adds none: trust `none`, epsilon infinite."""
+
+    trust: Literal["local", "distributed", "none"] = "none"
+    epsilon: float = number(float("inf"), above=0.0)
+    overlap: Literal["pair", "declared"] = "pair"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """[evaluate]: what is measured. `every` = rounds between points of the learning curve, 0 = none."""
+
+    baselines: tuple[str, ...] | None = None
+    every: int | None = number(None, at_least=0)
+    share: float = number(1.0, above=0.0, at_most=1.0)
+    replicates: int = number(1000, at_least=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """[engine]: how the two apps are run; changes speed and memory, never a result."""
+
+    name: Literal["in-process", "ray"] = "in-process"
+    mode: Literal["copy", "wire", "lazy"] = "lazy"
+    threads: int = number(1, at_least=1)
+    drop_rate: float = number(0.0, at_least=0.0, at_most=0.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """[output]: where results go; `keep_rows` keeps results.parquet (ranks of every held-out item)."""
+
+    dir: Path | None = None
+    keep_rows: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run of `simulate`."""
+
+    schema: int = SCHEMA
+    data: DataConfig = field(default_factory=DataConfig)
+    stores: StoresConfig = field(default_factory=StoresConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    seed: int = number(0, at_least=0)
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ConfigError(f"configuration schema {self.schema}; this version reads {SCHEMA}")
+
+    @classmethod
+    def read(cls, path: Path | None, overrides: Mapping[str, Any]) -> Config:
+        """The file's tables with `overrides` ("table.key" or "key" -> value) on top; None overrides nothing."""
+        tables: dict[str, Any] = {} if path is None else read_toml(path)
+        learner = tables.get("learner")
+        if isinstance(learner, Mapping):
+            own = {key: value for key, value in learner.items() if key != "name"}
+            tables["learner"] = {key: learner[key] for key in learner if key == "name"} | {"settings": own}
+        for key, value in overrides.items():
+            if value is None:
+                continue
+            table, _, name = key.rpartition(".")
+            (tables.setdefault(table, {}) if table else tables)[name] = value
+        return build(cls, tables, f"{path}:" if path else "options:")
+
+    def document(self) -> dict[str, Any]:
+        """The configuration as JSON: paths as text, infinity as 'inf'."""
+        return plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+
+
+def plain(value: Any) -> Any:
+    """JSON values only."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and value == float("inf"):
+        return "inf"
+    return value

@@ -1,0 +1,134 @@
+"""The oracle: ranks of held-out items, measured with all data in hand, outside both apps. No epsilon covers it.
+
+Scorers see a customer's training view only. The seen items of the target behaviour are masked here, for every
+method alike, when new items are ranked; nothing is masked when all items are (repeat purchases count).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.errors import FedcartError
+from fedcart.shared.learners.base import Block, LocalTable, Scorer
+from fedcart.simulation.split import Split
+
+TOP = 10
+SCORES_AT_ONCE = 1 << 22
+"""Scores held in memory at once: 16 MB of float32 and a few masks of the same size."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one method did for every customer.
+
+    Attributes:
+      sampled: [customers] rank of the held-out item among its candidates; NaN where not measured.
+      new: [held-out pairs] rank among the items the customer has not had; NaN for a repeat.
+      all: [held-out pairs] rank among all items.
+      top: int32 [customers, 10] the list shown of new items; -1 for customers not measured.
+    """
+
+    sampled: npt.NDArray[np.float64]
+    new: npt.NDArray[np.float64]
+    all: npt.NDArray[np.float64]
+    top: npt.NDArray[np.int32]
+
+
+def rank(
+    scorer: Scorer,
+    split: Split,
+    local: LocalTable | None = None,
+    rows: npt.NDArray[np.intp] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    first_row: int = 0,
+) -> Ranking:
+    """Rank the held-out items of all measured customers (or of `rows` only, ascending) under `scorer`.
+
+    `local` holds rows of customers `first_row`...; a customer is scored from its training view and, where the
+    learner keeps any, its local rows.
+    """
+    held, train = split.held_out, split.train
+    customers = train.customers
+    wanted = np.flatnonzero(np.diff(held.indptr) > 0)
+    if rows is not None:
+        wanted = np.intersect1d(wanted, rows)
+    sampled = np.full(customers, np.nan)
+    new, everything = np.full(len(held.items), np.nan), np.full(len(held.items), np.nan)
+    top = np.full((customers, TOP), -1, np.int32)
+    seen = split.seen
+    step = max(1, SCORES_AT_ONCE // train.items_total)
+    for key, (start, stop) in enumerate(_runs(wanted, step)):
+        histories = train.slice(start, stop)
+        scores = np.asarray(scorer.score(Block(key, start - first_row, histories), local))
+        if scores.shape != (stop - start, train.items_total) or np.isnan(scores).any():
+            raise FedcartError(
+                f"a scorer returned {scores.shape} scores with NaN or of a wrong shape; nothing was ranked"
+            )
+        picked = wanted[(wanted >= start) & (wanted < stop)]
+        low, high = int(held.indptr[start]), int(held.indptr[stop])
+        owner = np.repeat(np.arange(start, stop), np.diff(held.indptr[start : stop + 1]))
+        chosen = np.isin(owner, picked)
+        pair_rows, pair_items = owner[chosen] - start, held.items[low:high][chosen]
+        index = np.arange(low, high)[chosen]
+        everything[index] = _ranks(scores, pair_rows, pair_items)
+        if held.candidates is not None:
+            sampled[picked] = _sampled_ranks(scores[picked - start], held.candidates[picked])
+        masked = np.array(scores, np.float32)
+        pairs = slice(int(train.indptr[start]), int(train.indptr[stop]))
+        masked[histories.row_of_pair()[seen[pairs]], histories.items[seen[pairs]]] = -np.inf
+        fresh = held.is_new[index]
+        new[index[fresh]] = _ranks(masked, pair_rows[fresh], pair_items[fresh])
+        top[picked] = _top(masked[picked - start])
+        if progress is not None:
+            progress(stop, customers)
+    return Ranking(sampled, new, everything, top)
+
+
+def _runs(wanted: npt.NDArray[np.intp], step: int) -> list[tuple[int, int]]:
+    """Spans of at most `step` rows that together cover `wanted`."""
+    spans: list[tuple[int, int]] = []
+    position = 0
+    while position < len(wanted):
+        start = int(wanted[position])
+        end = int(np.searchsorted(wanted, start + step))
+        spans.append((start, int(wanted[end - 1]) + 1))
+        position = end
+    return spans
+
+
+def _ranks(
+    scores: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], items: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float64]:
+    """[pairs] number of items scored higher than the pair's, plus half of the other items scored the same."""
+    found = np.empty(len(rows))
+    step = max(1, SCORES_AT_ONCE // scores.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        row = scores[rows[part]]
+        own = row[np.arange(len(row)), items[part]][:, None]
+        higher = (row > own).sum(axis=1)
+        found[part] = higher + ((row == own).sum(axis=1) - 1) / 2.0
+    return found
+
+
+def _sampled_ranks(scores: npt.NDArray[np.float32], candidates: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """[rows] rank of column 0 among the candidates; -1 = no candidate; NaN where column 0 is none."""
+    rows = np.arange(len(scores))[:, None]
+    taken = np.where(candidates >= 0, scores[rows, np.maximum(candidates, 0)], np.nan)
+    own, others = taken[:, :1], taken[:, 1:]
+    found = (others > own).sum(axis=1) + (others == own).sum(axis=1) / 2.0
+    return np.where(np.isnan(own[:, 0]), np.nan, found)
+
+
+def _top(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    """[rows, 10] positions of the best scores, best first; -1 pads a catalogue of fewer items."""
+    count = min(TOP, scores.shape[1])
+    best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+    lists = np.full((len(scores), TOP), -1, np.int32)
+    lists[:, :count] = np.take_along_axis(best, order, axis=1)
+    return lists

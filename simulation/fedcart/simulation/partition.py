@@ -1,0 +1,146 @@
+"""Which customer belongs to which store: the person-store pairs a simulation trains and measures on.
+
+After this step a *customer* is a person at one store, numbered store by store, as a real store would see it.
+With overlap `declared` a person's one home store is the store of its first event and its events elsewhere are
+left out; with `pair` a person in k stores is k customers, which know nothing of each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.interactions import Interactions
+from fedcart.simulation.datasets.dataset import Dataset, GivenSplit
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Interactions renumbered by store.
+
+    Attributes:
+      interactions: `customer` is 0..customers - 1 in store order, `store` the store's index.
+      people: [customers] the data set's customer index of each.
+      offsets: int64 [stores + 1], customers of store s are offsets[s]..offsets[s + 1] - 1.
+      names: [stores].
+      left_out: events at other stores than the person's home store (overlap `declared`) or at no chosen store.
+      given_split: the data's own split, renumbered alike.
+    """
+
+    interactions: Interactions
+    people: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    left_out: int = 0
+    given_split: GivenSplit | None = None
+
+    @property
+    def store_of(self) -> npt.NDArray[np.int64]:
+        """[customers] store of each customer."""
+        return np.repeat(np.arange(len(self.names)), np.diff(self.offsets))
+
+
+def partition(dataset: Dataset, count: int | None, by: str, overlap: str, seed: int) -> Partition:
+    """Give every person of the data set to stores.
+
+    Args:
+      count: number of stores; None = the shops the data knows, or 8.
+      by: `column` (the data's own shops, largest `count` of them), `random`, `dirichlet:A` (store sizes drawn
+        from a symmetric Dirichlet with concentration A), `customer` (one store a person), or `auto` (column
+        where the data knows shops, random elsewhere).
+      overlap: `pair` or `declared`; matters for `column` only.
+    """
+    if by == "auto":
+        by = "column" if dataset.store_names else "random"
+    rows = dataset.interactions
+    if by == "column":
+        if not dataset.store_names:
+            raise ConfigError(f"{dataset.name} knows no shops, so stores cannot go by column", "use --stores-by random")
+        return _by_column(dataset, count, overlap)
+    if by == "customer":
+        store = np.arange(dataset.customers)
+    else:
+        stores = 8 if count is None else count
+        if not 1 <= stores <= dataset.customers:
+            raise ConfigError(f"{stores} stores for {dataset.customers} customers; nothing was run", "use --stores N")
+        store = _random(dataset.customers, stores, by, seed)
+    width = int(store.max()) + 1 if by == "customer" else stores
+    names = tuple(f"store {index + 1}" for index in range(width))
+    order = np.argsort(store, kind="stable")
+    position = np.empty_like(order)
+    position[order] = np.arange(len(order))
+    renumbered = replace(
+        rows, customer=position[rows.customer].astype(np.int32), store=store[rows.customer].astype(np.int32)
+    )
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(store, minlength=width))]).astype(np.int64)
+    given = None
+    if dataset.given_split is not None:
+        held_out = dataset.given_split.held_out
+        given = GivenSplit(
+            replace(held_out, customer=position[held_out.customer].astype(np.int32)),
+            dataset.given_split.candidates[order],
+        )
+    return Partition(renumbered, order.astype(np.int64), offsets, names, given_split=given)
+
+
+def _random(customers: int, stores: int, by: str, seed: int) -> npt.NDArray[np.int64]:
+    generator = np.random.default_rng([seed, 0x5702E])
+    order = generator.permutation(customers)
+    if by == "random":
+        shares = np.full(stores, 1.0 / stores)
+    elif by.startswith("dirichlet:"):
+        try:
+            concentration = float(by.removeprefix("dirichlet:"))
+        except ValueError:
+            concentration = float("nan")
+        if not 0 < concentration < float("inf"):
+            raise ConfigError(f"stores by {by!r}: the concentration must be a positive number", "dirichlet:0.5")
+        shares = generator.dirichlet(np.full(stores, concentration))
+    else:
+        raise ConfigError(f"unknown way {by!r} to make stores", "known: auto, column, random, dirichlet:A, customer")
+    bounds = np.round(np.cumsum(shares) * customers).astype(np.int64)
+    bounds[-1] = customers
+    store = np.empty(customers, np.int64)
+    store[order] = np.searchsorted(bounds, np.arange(customers), side="right")
+    return store
+
+
+def _by_column(dataset: Dataset, count: int | None, overlap: str) -> Partition:
+    rows = dataset.interactions
+    known = rows.store >= 0
+    kept = rows.select(known)
+    sizes = np.bincount(kept.store, minlength=len(dataset.store_names))
+    wanted = len(sizes) if count is None else count
+    if not 1 <= wanted <= len(sizes):
+        raise ConfigError(f"{wanted} stores asked for, {dataset.name} knows {len(sizes)}", "use --stores N")
+    chosen = np.sort(np.argsort(-sizes, kind="stable")[:wanted])
+    left_out = int((~known).sum())
+    if overlap == "declared":
+        home = _home_stores(kept, dataset.customers)
+        at_home = kept.store == home[kept.customer]
+        left_out += int((~at_home).sum())
+        kept = kept.select(at_home)
+    elif overlap != "pair":
+        raise ConfigError(f"overlap {overlap!r} cannot be simulated", "known: pair, declared")
+    new_store = np.full(len(sizes), -1)
+    new_store[chosen] = np.arange(wanted)
+    inside = new_store[kept.store] >= 0
+    left_out += int((~inside).sum())
+    kept = kept.select(inside)
+    store = new_store[kept.store].astype(np.int64)
+    pairs, customer = np.unique(store * dataset.customers + kept.customer, return_inverse=True)
+    offsets = np.searchsorted(pairs // dataset.customers, np.arange(wanted + 1)).astype(np.int64)
+    renumbered = replace(kept, customer=customer.astype(np.int32), store=store.astype(np.int32))
+    names = tuple(dataset.store_names[index] for index in chosen)
+    return Partition(renumbered, pairs % dataset.customers, offsets, names, left_out)
+
+
+def _home_stores(rows: Interactions, customers: int) -> npt.NDArray[np.int64]:
+    """[customers] store of each person's first event (first row among equal times); -1 without events."""
+    home = np.full(customers, -1, np.int64)
+    order = np.lexsort((np.arange(len(rows)), rows.time))[::-1]
+    home[rows.customer[order]] = rows.store[order]
+    return home

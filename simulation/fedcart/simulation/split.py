@@ -1,0 +1,257 @@
+"""Training view and held-out items: the rules, applied per customer, with seeded ties (DESIGN section 10).
+
+Only events of the target behaviour (purchase, or rating where there are no purchases) are held out. An event
+that is held out is seen by no learner and no baseline; what the customer did at the same time with the same item
+in other behaviours goes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.errors import ConfigError, DataError
+from fedcart.shared.interactions import BEHAVIOURS, DAY, NO_TIME, Histories, Interactions, build_histories
+from fedcart.simulation.datasets.dataset import GivenSplit
+
+RULES = ("ncf", "leave-one-out", "last-basket", "time")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Each customer's held-out items, CSR, distinct and in catalogue order.
+
+    Attributes:
+      indptr: int64 [customers + 1].
+      items: int32 [pairs].
+      is_new: bool [pairs], the customer has no training event of the target behaviour with the item.
+      candidates: int32 [customers, 1 + negatives] for sampled ranking, the held-out item first, -1 = no candidate
+        (a customer without held-out item has a row of -1); None where the rule has no single test item.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int32]
+    is_new: npt.NDArray[np.bool_]
+    candidates: npt.NDArray[np.int32] | None
+
+    @property
+    def customers(self) -> int:
+        """Number of customers that have a held-out item."""
+        return int((np.diff(self.indptr) > 0).sum())
+
+
+@dataclass(frozen=True)
+class Split:
+    """What learners see, what is measured, and what counts as seen.
+
+    Attributes:
+      train: the training view, [customers].
+      held_out: the same customers.
+      target: behaviour that is held out.
+      as_of: seconds; the split's reference time for ages; None without times.
+      at: for rule `time`, the first held-out second.
+    """
+
+    train: Histories
+    held_out: HeldOut
+    target: str
+    rule: str
+    as_of: int | None
+    at: int | None = None
+
+    @property
+    def seen(self) -> npt.NDArray[np.bool_]:
+        """[training pairs] the pair has the target behaviour: masked when only new items are ranked."""
+        found: npt.NDArray[np.bool_] = (self.train.behaviours >> BEHAVIOURS.index(self.target)) & 1 == 1
+        return found
+
+
+def make_split(
+    rows: Interactions,
+    customers: int,
+    items_total: int,
+    *,
+    rule: str,
+    seed: int,
+    at: int | None = None,
+    given: GivenSplit | None = None,
+    negatives: int = 99,
+    behaviour_weights: tuple[float, ...] = (1.0,) * len(BEHAVIOURS),
+) -> Split:
+    """Split `rows` (customers 0..customers - 1) by `rule`; every choice among ties is drawn from `seed`.
+
+    Rules: `ncf` = the data's own files; `leave-one-out` = the latest event of each customer with at least two
+    distinct items; `last-basket` = all target events of the latest basket of customers with at least two (without
+    basket numbers, the latest day); `time` = everything from second `at` on.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"unknown split rule {rule!r}", f"known: {', '.join(RULES)}")
+    if rule == "ncf":
+        return _given(rows, customers, items_total, given, behaviour_weights)
+    purchases = rows.behaviour == BEHAVIOURS.index("purchase")
+    target = "purchase" if purchases.any() else "rating"
+    wanted = rows.behaviour == BEHAVIOURS.index(target)
+    if not wanted.any():
+        raise DataError("no purchase or rating to hold out; nothing was run", "map behaviours with --columns")
+    generator = np.random.default_rng([seed, 0x5B117])
+    if rule == "time":
+        if at is None or not rows.timed.all():
+            raise ConfigError("split by time needs times and [split] at; nothing was run", "use leave-one-out")
+        test, train = wanted & (rows.time >= at), rows.time < at
+        as_of: int | None = at
+    else:
+        choose = _latest_events if rule == "leave-one-out" else _latest_baskets
+        test = choose(rows, np.flatnonzero(wanted), customers, generator)
+        train = ~_same_visit(rows, test, items_total)
+        timed = rows.time[train & rows.timed]
+        as_of = int(timed.max()) + 1 if len(timed) else None
+    histories = build_histories(
+        rows.select(train), customers, items_total, as_of=as_of, behaviour_weights=behaviour_weights
+    )
+    held_out = _held_out(rows.select(test), histories, target, rule, negatives, generator)
+    return Split(histories, held_out, target, rule, as_of, at)
+
+
+def _given(
+    rows: Interactions, customers: int, items_total: int, given: GivenSplit | None, weights: tuple[float, ...]
+) -> Split:
+    if given is None:
+        raise ConfigError("this data set brings no split of its own; nothing was run", "use --split leave-one-out")
+    target = BEHAVIOURS[int(given.held_out.behaviour[0])]
+    histories = build_histories(rows, customers, items_total, behaviour_weights=weights)
+    order = np.argsort(given.held_out.customer, kind="stable")
+    counts = np.bincount(given.held_out.customer, minlength=customers)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    items = given.held_out.item[order]
+    return Split(
+        histories, HeldOut(indptr, items, np.ones(len(items), np.bool_), given.candidates), target, "ncf", None
+    )
+
+
+def _latest_events(
+    rows: Interactions, wanted: npt.NDArray[np.intp], customers: int, generator: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """[rows] one target event of each customer with two or more distinct items: the latest, ties by seeded draw."""
+    customer = rows.customer[wanted]
+    order = np.lexsort((generator.random(len(wanted)), rows.time[wanted], customer))
+    last = np.flatnonzero(np.diff(customer[order], append=-1) != 0)
+    pairs = np.unique(np.stack([customer, rows.item[wanted]]), axis=1)[0]
+    enough = np.bincount(pairs, minlength=customers) >= 2
+    chosen = wanted[order[last]]
+    test = np.zeros(len(rows), np.bool_)
+    test[chosen[enough[rows.customer[chosen]]]] = True
+    return test
+
+
+def _latest_baskets(
+    rows: Interactions, wanted: npt.NDArray[np.intp], customers: int, generator: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """[rows] the target events of each customer's latest basket, for customers with two or more baskets."""
+    basket = np.where(rows.basket >= 0, rows.basket, rows.time // DAY)[wanted]
+    customer = rows.customer[wanted]
+    order = np.lexsort((basket, rows.time[wanted], customer))
+    last = np.flatnonzero(np.diff(customer[order], append=-1) != 0)
+    latest = np.full(customers, np.iinfo(np.int64).min)
+    latest[customer[order[last]]] = basket[order[last]]
+    pairs = np.unique(np.stack([customer, basket]), axis=1)[0]
+    enough = np.bincount(pairs, minlength=customers) >= 2
+    test = np.zeros(len(rows), np.bool_)
+    test[wanted[(basket == latest[customer]) & enough[customer]]] = True
+    return test
+
+
+def _same_visit(rows: Interactions, test: npt.NDArray[np.bool_], items_total: int) -> npt.NDArray[np.bool_]:
+    """[rows] events of a held-out (customer, item) pair that are not earlier than the held-out event."""
+    key = rows.customer.astype(np.int64) * items_total + rows.item
+    held, first = np.unique(key[test], return_inverse=True)
+    since = np.full(len(held), np.iinfo(np.int64).max)
+    np.minimum.at(since, first, rows.time[test])
+    position = np.searchsorted(held, key)
+    position = np.minimum(position, max(len(held) - 1, 0))
+    if len(held) == 0:
+        return test
+    match = held[position] == key
+    untimed = rows.time == NO_TIME
+    same: npt.NDArray[np.bool_] = match & (untimed | (rows.time >= since[position]))
+    return same
+
+
+def _held_out(
+    test: Interactions,
+    train: Histories,
+    target: str,
+    rule: str,
+    negatives: int,
+    generator: np.random.Generator,
+) -> HeldOut:
+    items_total, customers = train.items_total, train.customers
+    pairs = np.unique(test.customer.astype(np.int64) * items_total + test.item)
+    owner = pairs // items_total
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=customers))]).astype(np.int64)
+    seen = (train.behaviours >> BEHAVIOURS.index(target)) & 1 == 1
+    known = (train.row_of_pair() * items_total + train.items)[seen]
+    items = (pairs % items_total).astype(np.int32)
+    candidates = None
+    if rule == "leave-one-out":
+        everything = np.union1d(known, pairs)
+        candidates = _sample_candidates(owner, items, everything, customers, items_total, negatives, generator)
+    return HeldOut(indptr, items, ~np.isin(pairs, known), candidates)
+
+
+def _sample_candidates(
+    owner: npt.NDArray[np.int64],
+    items: npt.NDArray[np.int32],
+    everything: npt.NDArray[np.int64],
+    customers: int,
+    items_total: int,
+    negatives: int,
+    generator: np.random.Generator,
+) -> npt.NDArray[np.int32]:
+    """Each measured customer's test item, then distinct items it has no event with; -1 where there are too few."""
+    candidates = np.full((customers, 1 + negatives), -1, np.int32)
+    candidates[owner, 0] = items
+    low = np.searchsorted(everything, owner * items_total)
+    high = np.searchsorted(everything, (owner + 1) * items_total)
+    for row, start, stop in zip(owner, low, high, strict=True):
+        unseen = np.ones(items_total, np.bool_)
+        unseen[everything[start:stop] - row * items_total] = False
+        free = np.flatnonzero(unseen)
+        drawn = generator.choice(free, min(negatives, len(free)), replace=False)
+        candidates[row, 1 : 1 + len(drawn)] = drawn
+    return candidates
+
+
+def hold_out_for_validation(train: Histories, seed: int, behaviour: str) -> tuple[Histories, HeldOut]:
+    """One training item of each customer by a seeded hash, for choosing settings; the test items stay untouched.
+
+    The hash is of (seed, customer, item) alone, so the choice looks at no other customer. Customers with a single
+    item keep it.
+    """
+    row = train.row_of_pair()
+    mixed = (row.astype(np.uint64) << np.uint64(32)) ^ train.items.astype(np.uint64)
+    mixed = (mixed + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(32)
+    target = (train.behaviours >> BEHAVIOURS.index(behaviour)) & 1 == 1
+    eligible = target & (train.counts[row] >= 2)
+    order = np.lexsort((mixed, row))
+    order = order[eligible[order]]
+    first = order[np.flatnonzero(np.diff(row[order], prepend=-1) != 0)]
+    kept = np.ones(len(row), np.bool_)
+    kept[first] = False
+    customers = train.customers
+    counts = np.bincount(row[kept], minlength=customers)
+    remaining = Histories(
+        train.items_total,
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        train.items[kept],
+        train.weights[kept],
+        train.behaviours[kept],
+        train.ages[kept],
+    )
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row[first], minlength=customers))]).astype(np.int64)
+    items = train.items[first]
+    return remaining, HeldOut(indptr, items, np.ones(len(items), np.bool_), None)
