@@ -17,7 +17,17 @@ from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
 from fedcart.simulation.datasets.directory import data_dir
 from fedcart.simulation.datasets.options import TableOptions
 
-__all__ = ["NAMES", "Dataset", "GivenSplit", "Reading", "TableOptions", "data_dir", "describe", "load", "names"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "GivenSplit",
+    "Reading",
+    "TableOptions",
+    "data_dir",
+    "describe",
+    "load",
+    "names",
+]
 
 NAMES: tuple[str, ...] = ("marketplace", *BUILT_IN)
 """The built-in names; `names()` adds what other packages register."""
@@ -40,7 +50,8 @@ def describe(name: str) -> About:
     if name in _registered():
         reader = _registered()[name].load()
         summary = (reader.__doc__ or name).strip().splitlines()[0]
-        return About(title=summary, source=_registered()[name].value, licence="stated by the package that brings it")
+        source = _registered()[name].value
+        return About(title=summary, source=source, licence="stated by the package that brings it")
     raise DataError(f"there is no data set {name!r}", did_you_mean(name, names()))
 
 
@@ -55,7 +66,7 @@ def load(
     """Read a named set, the marketplace, or a table by column mapping.
 
     Args:
-      name_or_path: a name of `names()`; else a CSV or Parquet file; else a database URL (with `options.query`).
+      name_or_path: a name of `names()`; else a CSV or Parquet file; else a database URL with `options.query`.
       directory: where the named sets lie; see `data_dir`.
       options: for a file or URL only: which column is what.
       size, seed: for the marketplace only.

@@ -9,16 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.interactions import Interactions
+from fedcart.shared.interactions import BEHAVIOURS, Interactions
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader saw: rows in the source, rows kept, rows dropped by rule (rule -> count)."""
+    """What a reader saw: rows in the source, rows kept, rows dropped by rule (rule -> count).
+
+    `seen` counts what was met and dropped no row of its own (say, purchases reduced by a cancellation).
+    """
 
     rows: int
     kept: int
     dropped: Mapping[str, int] = field(default_factory=dict)
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Dataset:
       reading: what was read and dropped.
       given_split: where the source defines test data itself.
       opted_out: [customers] people who asked to be left out of learning; None when the source does not say.
+      homes: int32 [customers], each one's home shop (`home_stores`), -1 = none; None where no shops are known.
       named: True for sets a rehearsal key may be used on (public data); False for a path or URL.
     """
 
@@ -59,4 +64,18 @@ class Dataset:
     reading: Reading
     given_split: GivenSplit | None = None
     named: bool = True
+    homes: npt.NDArray[np.int32] | None = None
     opted_out: npt.NDArray[np.bool_] | None = None
+
+
+def home_stores(interactions: Interactions, customers: int) -> npt.NDArray[np.int32]:
+    """[customers] the shop of each customer's first purchase (earliest time, then first row); -1 = none.
+
+    This is the home shop a customer would declare (overlap `declared`). `interactions.store` stays the shop
+    where the event happened.
+    """
+    homes = np.full(customers, -1, np.int32)
+    bought = np.flatnonzero((interactions.behaviour == BEHAVIOURS.index("purchase")) & (interactions.store >= 0))
+    late_to_early = bought[np.lexsort((bought, interactions.time[bought]))][::-1]
+    homes[interactions.customer[late_to_early]] = interactions.store[late_to_early]  # the earliest is written last
+    return homes

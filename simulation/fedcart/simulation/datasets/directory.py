@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedcart.shared.errors import DataError
 
-HINT = "name it with --data-dir DIR or FEDCART_DATA, or download: fedcart data fetch ml-latest-small --data-dir DIR"
+HINT = "name it with --data-dir DIR or FEDCART_DATA; `fedcart data fetch NAME --data-dir DIR` downloads a set"
 
 
 def data_dir(directory: Path | None = None, *, must_exist: bool = True) -> Path:

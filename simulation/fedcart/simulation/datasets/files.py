@@ -27,14 +27,18 @@ def find(folder: Path, *names: str) -> Path:
     if not folder.is_dir():
         raise DataError(
             f"data set {folder.name!r} is not in {folder.parent}: there is no folder {folder}",
-            f"`fedcart data describe {folder.name}` says where it comes from",
+            _files_hint(folder.name),
         )
-    raise DataError(f"{folder} has no file {' or '.join(names)}", f"`fedcart data describe {folder.name}` lists its files")
+    raise DataError(f"{folder} has no file {' or '.join(names)}", _files_hint(folder.name))
 
 
 def find_any(folder: Path, *names: str) -> Path | None:
     """The first of `names` that exists in `folder`, or None."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _files_hint(name: str) -> str:
+    return f"`fedcart data describe {name}` lists its files and where they come from"
 
 
 @contextmanager
@@ -47,7 +51,14 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
         raise DataError(f"{name}: byte {error.start} is not {error.encoding}", "name the file's encoding") from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{name}: the file is empty", DAMAGED) from error
-    except (pd.errors.ParserError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+    except (
+        pd.errors.ParserError,
+        gzip.BadGzipFile,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+    ) as error:
         raise DataError(f"{name}: {_one_line(error)}", DAMAGED) from error
     except (ValueError, OverflowError) as error:
         raise DataError(f"{name}: a value has the wrong type ({_one_line(error)})", DAMAGED) from error
@@ -56,7 +67,12 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
 
 
 def read_integers(
-    source: Path | IO[Any], columns: Mapping[str, int], *, separator: str = "\t", header: bool = False, path: Path | None = None
+    source: Path | IO[Any],
+    columns: Mapping[str, int],
+    *,
+    separator: str = "\t",
+    header: bool = False,
+    path: Path | None = None,
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Integer columns of a text file (gzip by suffix): name -> [rows] int64.
 
@@ -67,7 +83,11 @@ def read_integers(
     named = path or (source if isinstance(source, Path) else Path("<open file>"))
     with reading(named):
         frame = pd.read_csv(
-            source, sep=separator, header=0 if header else None, usecols=sorted(columns.values()), dtype=np.int64
+            source,
+            sep=separator,
+            header=0 if header else None,
+            usecols=sorted(columns.values()),
+            dtype=np.int64,
         )
     if frame.empty:
         raise DataError(f"{named}: no row was found", DAMAGED)

@@ -21,9 +21,20 @@ from fedcart.simulation.datasets.movies import movie_catalogue, positions
 
 ARCHIVE = "ml-100k.zip"
 GENRES = (
-    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
-    "Mystery|Romance|Sci-Fi|Thriller|War|Western"
-).split("|")
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
+    *(
+        "Fantasy",
+        "Film-Noir",
+        "Horror",
+        "Musical",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "War",
+        "Western",
+    ),
+)
 """The 19 flags at the end of a line of u.item, in order (u.genre)."""
 _RATINGS = {"user": 0, "movie": 1, "rating": 2, "time": 3}
 
@@ -43,7 +54,7 @@ def read(folder: Path) -> Dataset:
     item = positions(events["movie"], catalogue)
     if (item < 0).any():
         row = int(np.flatnonzero(item < 0)[0]) + 1
-        raise DataError(f"{archive}: row {row} names movie {events['movie'][row - 1]}, which u.item lacks", DAMAGED)
+        raise DataError(f"{archive}: row {row} names a movie that u.item lacks", DAMAGED)
     people, customer = np.unique(events["user"], return_inverse=True)
     interactions = Interactions.build(customer, item, behaviour="rating", time=events["time"], value=events["rating"])
     return Dataset("ml-100k", interactions, len(people), catalogue, (), Reading(len(item), len(item)))

@@ -23,7 +23,7 @@ from fedcart.simulation.datasets.movies import movie_catalogue, positions
 
 ARCHIVE = "ml-1m.zip"
 Columns = dict[str, npt.NDArray[np.int64]]
-_RATINGS = {"user": 0, "movie": 2, "rating": 4, "time": 6}  # 'u::m::r::t' split at ':' has empty fields between
+_RATINGS = {"user": 0, "movie": 2, "rating": 4, "time": 6}  # 'u::m::r::t' at ':' has empty fields between
 
 
 def read(folder: Path) -> Dataset:
@@ -31,18 +31,18 @@ def read(folder: Path) -> Dataset:
     events, value, time = _events(folder)
     catalogue = movies(folder)
     if catalogue is None:
-        raise DataError(f"{folder} has no file movies.dat or {ARCHIVE}", "`fedcart data describe ml-1m` lists its files")
+        raise DataError(f"{folder} has no file movies.dat or {ARCHIVE}", "the item list comes from there")
     item = positions(events["movie"], catalogue)
     if (item < 0).any():
         row = int(np.flatnonzero(item < 0)[0]) + 1
-        raise DataError(f"{folder}: rating {row} names movie {events['movie'][row - 1]}, which movies.dat lacks", DAMAGED)
+        raise DataError(f"{folder}: rating {row} names a movie that movies.dat lacks", DAMAGED)
     people, customer = np.unique(events["user"], return_inverse=True)
     interactions = Interactions.build(customer, item, behaviour="rating", time=time, value=value)
     return Dataset("ml-1m", interactions, len(people), catalogue, (), Reading(len(item), len(item)))
 
 
 def movies(folder: Path) -> Catalogue | None:
-    """The list of movies in movies.dat (or in the archive), in its order; None when the folder has neither."""
+    """The movies of movies.dat (or of the archive), in its order; None when the folder has neither."""
     path = find_any(folder, "movies.dat", "ml-1m/movies.dat")
     if path is not None:
         lines = read_lines(path, "latin-1")
@@ -94,4 +94,6 @@ def _pairs(folder: Path) -> Columns:
         return read_integers(path, {"user": 0, "movie": 1}, separator=",", header=True)
     with reading(path):
         frame = pd.read_parquet(path, columns=["userID", "movieID"])
-        return {"user": frame["userID"].astype(np.int64).to_numpy(), "movie": frame["movieID"].astype(np.int64).to_numpy()}
+        return {
+            name: np.asarray(frame[column], np.int64) for name, column in (("user", "userID"), ("movie", "movieID"))
+        }

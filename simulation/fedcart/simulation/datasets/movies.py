@@ -14,7 +14,9 @@ YEAR = r"\s*\((\d{4})\)\s*$"
 """A title ends with its year of release: 'Toy Story (1995)'."""
 
 
-def movie_catalogue(ids: Sequence[str], titles: Sequence[str], genres: Sequence[str], source: Source = "given") -> Catalogue:
+def movie_catalogue(
+    ids: Sequence[str], titles: Sequence[str], genres: Sequence[str], source: Source = "given"
+) -> Catalogue:
     """A catalogue of movies: the year leaves the title; genres are joined by '|'; unknown text is ''."""
     text = pd.Series(list(titles), dtype=object)
     year = pd.to_numeric(text.str.extract(YEAR, expand=False), errors="coerce")

@@ -1,8 +1,8 @@
-"""The leave-one-out split of MovieLens-1M by He et al. (NCF, WWW 2017): train pairs, test items, 99 negatives each.
+"""The leave-one-out split of MovieLens-1M by He et al. (NCF, WWW 2017): train pairs, test items, negatives.
 
-Items are positions 0..3705 in NCF's own numbering; the movies nobody rated follow, so the catalogue is the whole
-public list (3,883, `given`) when the folder `ml-1m` lies beside this one, else the 3,706 rated ones (`derived`).
-For 156 people the published negatives contain their own test item: their row keeps 99 distinct candidates, then -1.
+Items are positions 0..3705 in NCF's own numbering, then the movies nobody rated: the whole public list (3,883,
+`given`) when the folder `ml-1m` lies beside this one, else the 3,706 rated ones (`derived`). For 156 people the
+published negatives contain their own test item: their row has 99 distinct candidates and a -1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fedcart.simulation.datasets.ml_1m import movies
 
 
 def read(folder: Path) -> Dataset:
-    """994,169 training events and 6,040 held-out ones. As in NCF's code every training rating counts 1, untimed."""
+    """994,169 training events, 6,040 held-out ones; a training rating counts 1 and has no time, as in NCF."""
     train_path = find(folder, "ml-1m.train.pairs.DERIVED.tsv.gz", "ml-1m.train.rating", "ml-1m.train.rating.gz")
     train = read_integers(train_path, {"user": 0, "item": 1})
     test_path = find(folder, "ml-1m.test.rating.gz", "ml-1m.test.rating")
@@ -34,7 +34,7 @@ def read(folder: Path) -> Dataset:
     candidates = _candidates(find(folder, "ml-1m.test.negative.gz", "ml-1m.test.negative"), test)
     highest = max(int(train["item"].max()), int(candidates.max()))
     if highest >= len(movie_of_item):
-        raise DataError(f"{map_path}: item {highest} of the split is not in the map of {len(movie_of_item)}", DAMAGED)
+        raise DataError(f"{map_path}: the split has an item {highest}, the map {len(movie_of_item)}", DAMAGED)
     customers = int(max(train["user"].max(), test["user"].max())) + 1
     rows = len(train["user"]) + len(test["user"])
     return Dataset(
@@ -45,9 +45,7 @@ def read(folder: Path) -> Dataset:
         store_names=(),
         reading=Reading(rows, rows),
         given_split=GivenSplit(
-            Interactions.build(
-                test["user"], test["item"], behaviour="rating", time=test["time"], value=test["rating"]
-            ),
+            Interactions.build(test["user"], test["item"], behaviour="rating", time=test["time"], value=test["rating"]),
             candidates,
         ),
     )
@@ -70,12 +68,12 @@ def distinct_candidates(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
 
 
 def _candidates(path: Path, test: dict[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.int32]:
-    """[customers, 100] the test item, then the published negatives, from lines '(user,item) \\t n1 \\t ... n99'."""
+    """[customers, 100] the test item, then the published negatives of '(user,item)\\tn1\\t...\\tn99'."""
     with reading(path):
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         plain = raw.decode("ascii").translate({ord("("): None, ord(")"): None, ord(","): "\t"})
         table = pd.read_csv(io.StringIO(plain), sep="\t", header=None, dtype=np.int64).to_numpy()
-    if len(table) != len(test["user"]) or (table[:, 0] != test["user"]).any() or (table[:, 1] != test["item"]).any():
+    if not np.array_equal(table[:, :2], np.column_stack([test["user"], test["item"]])):
         raise DataError(f"{path}: its '(user,item)' are not those of the test file, line by line", DAMAGED)
     return distinct_candidates(table[:, 1:])
 

@@ -15,13 +15,13 @@ class TableOptions:
     """Column mapping and limits of `fedcart simulate --data PATH|URL`.
 
     Attributes:
-      columns: role (of ROLES) -> name of the source column. A role left out is taken from a column of that very
-        name when there is one.
-      items: a CSV or Parquet file with the public catalogue (column `id`, and any of title, category, department,
-        brand, price, year); None derives the catalogue from the interactions and marks it so.
+      columns: role (of ROLES) -> name of the source column. A role left out is taken from a column of that
+        very name when there is one.
+      items: a CSV or Parquet file with the public catalogue (column `id`, and any of title, category,
+        department, brand, price, year); None derives the catalogue from the interactions and marks it so.
       max_bad_rows: share of rows, 0..1, that may be dropped as bad before the table is refused.
       behaviour: what every row means when no column says so.
-      behaviours: value in the behaviour column -> behaviour (of BEHAVIOURS); empty takes the values as they are.
+      behaviours: value in the behaviour column -> behaviour (of BEHAVIOURS); empty takes values as they are.
       query: the SQL to run when the source is a database URL.
       encoding: of CSV files.
       separator: of CSV files; None = ',' (tab for .tsv).
