@@ -8,6 +8,7 @@ table; a field whose type is a dataclass is a sub-table. Ranges stand in field m
 from __future__ import annotations
 
 import dataclasses
+import operator
 import tomllib
 import types
 import typing
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from fedcart.shared.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
+LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -61,31 +63,44 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if origin is typing.Literal:
-        if value not in arguments:
-            near = did_you_mean(str(value), [str(x) for x in arguments])
-            raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(repr, arguments))}", near)
-        return value
     if origin in (typing.Union, types.UnionType):
         return convert_union(value, arguments, where)
+    if origin is typing.Literal:
+        return convert_choice(value, arguments, where)
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where}: a list is needed, not {value!r}")
-        return tuple(convert(inner, arguments[0], f"{where}[{index}]") for index, inner in enumerate(value))
-    if origin in (dict, Mapping):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: a table is needed, not {value!r}")
-        return {key: convert(inner, arguments[1], join(where, key)) for key, inner in value.items()}
+        items = expect(value, (list, tuple), "a list", where)
+        return tuple(convert(inner, arguments[0], f"{where}[{index}]") for index, inner in enumerate(items))
+    if origin is not None and issubclass(origin, Mapping):
+        table = expect(value, Mapping, "a table", where)
+        return {key: convert(inner, arguments[1], join(where, key)) for key, inner in table.items()}
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: a table is needed, not {value!r}")
-        return build(typing.cast("type[Any]", hint), value, where)
+        return build(typing.cast("type[Any]", hint), expect(value, Mapping, "a table", where), where)
+    return convert_scalar(value, hint, where)
+
+
+def convert_scalar(value: Any, hint: type, where: str) -> Any:
+    """A number, string, bool or path."""
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is Path and isinstance(value, str):
         return Path(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+    if isinstance(value, bool) and hint is not bool:
         raise ConfigError(f"{where}: {hint.__name__} is needed, not {value!r}")
+    return expect(value, hint, hint.__name__, where)
+
+
+def expect(value: Any, kind: Any, name: str, where: str) -> Any:
+    """`value` if it is a `kind`."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{where}: {name} is needed, not {value!r}")
+    return value
+
+
+def convert_choice(value: Any, choices: tuple[Any, ...], where: str) -> Any:
+    """One of the stated values."""
+    if value not in choices:
+        near = did_you_mean(str(value), [str(x) for x in choices])
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(repr, choices))}", near)
     return value
 
 
@@ -108,13 +123,8 @@ def check_range(value: Any, limits: Mapping[str, Any], where: str) -> None:
     """Refuse a number outside the field's limits; NaN is outside all of them."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    tests = {
-        "at_least": lambda limit: value >= limit,
-        "above": lambda limit: value > limit,
-        "at_most": lambda limit: value <= limit,
-    }
-    for name, inside in tests.items():
-        if name in limits and not inside(limits[name]):
+    for name, inside in LIMITS.items():
+        if name in limits and not inside(value, limits[name]):
             raise ConfigError(f"{where}: {value} must be {name.replace('_', ' ')} {limits[name]}")
     if value != value:
         raise ConfigError(f"{where}: NaN is not a number")
