@@ -6,8 +6,8 @@ method alike, when new items are ranked; nothing is masked when all items are (r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -42,50 +42,39 @@ def rank(
     scorer: Scorer,
     split: Split,
     local: LocalTable | None = None,
-    rows: npt.NDArray[np.intp] | None = None,
     progress: Callable[[int, int], None] | None = None,
-    first_row: int = 0,
 ) -> Ranking:
-    """Rank the held-out items of all measured customers (or of `rows` only, ascending) under `scorer`.
-
-    `local` holds rows of customers `first_row`...; a customer is scored from its training view and, where the
-    learner keeps any, its local rows.
-    """
-    held, train = split.held_out, split.train
-    customers = train.customers
-    wanted = np.flatnonzero(np.diff(held.indptr) > 0)
-    if rows is not None:
-        wanted = np.intersect1d(wanted, rows)
+    """Rank every held-out item under `scorer`; `local` holds the customers' rows where the learner keeps any."""
+    held, train, seen = split.held_out, split.train, split.seen
+    customers, measured = train.customers, held.measured
     sampled = np.full(customers, np.nan)
     new, everything = np.full(len(held.items), np.nan), np.full(len(held.items), np.nan)
     top = np.full((customers, TOP), -1, np.int32)
-    seen = split.seen
-    step = max(1, SCORES_AT_ONCE // train.items_total)
-    for key, (start, stop) in enumerate(_runs(wanted, step)):
+    for key, (start, stop) in enumerate(_runs(measured, max(1, SCORES_AT_ONCE // train.items_total))):
         histories = train.slice(start, stop)
-        scores = np.asarray(scorer.score(Block(key, start - first_row, histories), local))
+        scores = np.asarray(scorer.score(Block(key, start, histories), local))
         if scores.shape != (stop - start, train.items_total) or np.isnan(scores).any():
-            raise FedcartError(
-                f"a scorer returned {scores.shape} scores with NaN or of a wrong shape; nothing was ranked"
-            )
-        picked = wanted[(wanted >= start) & (wanted < stop)]
-        low, high = int(held.indptr[start]), int(held.indptr[stop])
-        owner = np.repeat(np.arange(start, stop), np.diff(held.indptr[start : stop + 1]))
-        chosen = np.isin(owner, picked)
-        pair_rows, pair_items = owner[chosen] - start, held.items[low:high][chosen]
-        index = np.arange(low, high)[chosen]
-        everything[index] = _ranks(scores, pair_rows, pair_items)
+            raise FedcartError(f"a scorer gave {scores.shape} scores, some NaN or too few; nothing was ranked")
+        rows = measured[(measured >= start) & (measured < stop)]
+        pairs = slice(int(held.indptr[start]), int(held.indptr[stop]))
+        owner = np.repeat(np.arange(stop - start), np.diff(held.indptr[start : stop + 1]))
+        everything[pairs] = _ranks(scores, owner, held.items[pairs])
         if held.candidates is not None:
-            sampled[picked] = _sampled_ranks(scores[picked - start], held.candidates[picked])
+            sampled[rows] = _sampled_ranks(scores[rows - start], held.candidates[rows])
         masked = np.array(scores, np.float32)
-        pairs = slice(int(train.indptr[start]), int(train.indptr[stop]))
-        masked[histories.row_of_pair()[seen[pairs]], histories.items[seen[pairs]]] = -np.inf
-        fresh = held.is_new[index]
-        new[index[fresh]] = _ranks(masked, pair_rows[fresh], pair_items[fresh])
-        top[picked] = _top(masked[picked - start])
+        had = seen[int(train.indptr[start]) : int(train.indptr[stop])]
+        masked[histories.row_of_pair()[had], histories.items[had]] = -np.inf
+        fresh = np.flatnonzero(held.is_new[pairs])
+        new[pairs.start + fresh] = _ranks(masked, owner[fresh], held.items[pairs][fresh])
+        top[rows] = _top(masked[rows - start])
         if progress is not None:
             progress(stop, customers)
     return Ranking(sampled, new, everything, top)
+
+
+def join(parts: Sequence[Ranking]) -> Ranking:
+    """The rankings of one store after another as one."""
+    return Ranking(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Ranking)))
 
 
 def _runs(wanted: npt.NDArray[np.intp], step: int) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ in other behaviours goes with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +37,31 @@ class HeldOut:
     candidates: npt.NDArray[np.int32] | None
 
     @property
-    def customers(self) -> int:
-        """Number of customers that have a held-out item."""
-        return int((np.diff(self.indptr) > 0).sum())
+    def measured(self) -> npt.NDArray[np.intp]:
+        """Customers that have a held-out item, ascending."""
+        return np.flatnonzero(np.diff(self.indptr) > 0)
+
+    @property
+    def owner(self) -> npt.NDArray[np.int64]:
+        """[pairs] customer of each pair."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+    def slice(self, start: int, stop: int) -> HeldOut:
+        """Customers start..stop - 1."""
+        low, high = int(self.indptr[start]), int(self.indptr[stop])
+        candidates = None if self.candidates is None else self.candidates[start:stop]
+        return HeldOut(self.indptr[start : stop + 1] - low, self.items[low:high], self.is_new[low:high], candidates)
+
+    def only(self, customers: npt.NDArray[np.intp]) -> HeldOut:
+        """The same customers, of whom only `customers` are measured."""
+        chosen = np.zeros(len(self.indptr) - 1, np.bool_)
+        chosen[customers] = True
+        kept = chosen[self.owner]
+        indptr = np.concatenate([[0], np.cumsum(np.where(chosen, np.diff(self.indptr), 0))]).astype(np.int64)
+        candidates = None
+        if self.candidates is not None:
+            candidates = np.where(chosen[:, None], self.candidates, np.int32(-1))
+        return HeldOut(indptr, self.items[kept], self.is_new[kept], candidates)
 
 
 @dataclass(frozen=True)
@@ -66,6 +88,10 @@ class Split:
         """[training pairs] the pair has the target behaviour: masked when only new items are ranked."""
         found: npt.NDArray[np.bool_] = (self.train.behaviours >> BEHAVIOURS.index(self.target)) & 1 == 1
         return found
+
+    def slice(self, start: int, stop: int) -> Split:
+        """Customers start..stop - 1."""
+        return replace(self, train=self.train.slice(start, stop), held_out=self.held_out.slice(start, stop))
 
 
 def make_split(
