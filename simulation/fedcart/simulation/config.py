@@ -12,9 +12,6 @@ from fedcart.shared.config import build, number, read_toml
 from fedcart.shared.errors import ConfigError
 
 SCHEMA = 1
-STORE_SETS = {"online-retail", "complete-journey"}
-REFERENCE_DAYS = {"online-retail": "2011-10-01", "complete-journey": "2017-10-22"}
-"""First held-out day of sets that are split by time: fixed here, never read off the interactions."""
 
 
 @dataclass(frozen=True, kw_only=True)

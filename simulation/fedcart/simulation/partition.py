@@ -1,8 +1,8 @@
 """Which customer belongs to which store: the person-store pairs a simulation trains and measures on.
 
-After this step a *customer* is a person at one store, numbered store by store, as a real store would see it.
-With overlap `declared` a person's one home store is the store of its first event and its events elsewhere are
-left out; with `pair` a person in k stores is k customers, which know nothing of each other.
+People who opted out are left out of everything. After this step a *customer* is a person at one store, numbered
+store by store, as a real store would see it. With overlap `declared` a person counts at its one home store and its
+events elsewhere are left out; with `pair` a person in k stores is k customers, which know nothing of each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.interactions import Interactions
-from fedcart.simulation.datasets.dataset import Dataset, GivenSplit
+from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, home_stores
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ def partition(dataset: Dataset, count: int | None, by: str, overlap: str, seed: 
     if by == "auto":
         by = "column" if dataset.store_names else "random"
     rows = dataset.interactions
+    if dataset.opted_out is not None:
+        rows = rows.select(~dataset.opted_out[rows.customer])
+        dataset = replace(dataset, interactions=rows)
     if by == "column":
         if not dataset.store_names:
             raise ConfigError(f"{dataset.name} knows no shops, so stores cannot go by column", "use --stores-by random")
@@ -119,7 +122,7 @@ def _by_column(dataset: Dataset, count: int | None, overlap: str) -> Partition:
     chosen = np.sort(np.argsort(-sizes, kind="stable")[:wanted])
     left_out = int((~known).sum())
     if overlap == "declared":
-        home = _home_stores(kept, dataset.customers)
+        home = home_stores(kept, dataset.customers) if dataset.homes is None else dataset.homes
         at_home = kept.store == home[kept.customer]
         left_out += int((~at_home).sum())
         kept = kept.select(at_home)
@@ -136,11 +139,3 @@ def _by_column(dataset: Dataset, count: int | None, overlap: str) -> Partition:
     renumbered = replace(kept, customer=customer.astype(np.int32), store=store.astype(np.int32))
     names = tuple(dataset.store_names[index] for index in chosen)
     return Partition(renumbered, pairs % dataset.customers, offsets, names, left_out)
-
-
-def _home_stores(rows: Interactions, customers: int) -> npt.NDArray[np.int64]:
-    """[customers] store of each person's first event (first row among equal times); -1 without events."""
-    home = np.full(customers, -1, np.int64)
-    order = np.lexsort((np.arange(len(rows)), rows.time))[::-1]
-    home[rows.customer[order]] = rows.store[order]
-    return home

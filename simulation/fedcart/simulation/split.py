@@ -93,6 +93,18 @@ class Split:
         """Customers start..stop - 1."""
         return replace(self, train=self.train.slice(start, stop), held_out=self.held_out.slice(start, stop))
 
+    def measure_only(self, customers: npt.NDArray[np.intp]) -> Split:
+        """The same training view, with only `customers` measured."""
+        return replace(self, held_out=self.held_out.only(customers))
+
+    def measure_some(self, count: int, seed: int) -> Split:
+        """At most `count` of the measured customers, by seeded draw."""
+        measured = self.held_out.measured
+        if len(measured) <= count:
+            return self
+        generator = np.random.default_rng([seed, 0x5A3E])
+        return self.measure_only(np.sort(generator.choice(measured, count, replace=False)))
+
 
 def make_split(
     rows: Interactions,

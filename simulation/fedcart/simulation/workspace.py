@@ -64,6 +64,14 @@ class Workspace:
         os.replace(temporary, path)
         return path
 
+    def finished(self) -> dict[str, Any] | None:
+        """run.json of a complete run, report included; None while something is missing."""
+        path = self.directory / "run.json"
+        if not path.exists() or not (self.directory / "report.html").exists():
+            return None
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return document if document["status"] == "complete" else None
+
     def ranking(self, method: str, make: Callable[[], Ranking]) -> Ranking:
         """The method's ranking, from the finished stage or from `make`."""
         path = self._stages / f"{method}.npz"

@@ -1,0 +1,145 @@
+"""`fedcart simulate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  fedcart simulate
+  fedcart simulate --data ncf-split --learner als --stores 10 --out runs/ml-1m
+  fedcart simulate --data sales.csv --columns customer=who,item=sku,time=day,store=branch --split time:2026-05-01
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]")
+@click.option("--data", "data_name", metavar="NAME|PATH|URL", help="A named set, CSV, Parquet or database URL.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where named sets lie (else FEDCART_DATA).")
+@click.option("--query", help="SQL, when --data is a database URL.")
+@click.option(
+    "--columns", metavar="ROLE=COLUMN,…", help="Which column is customer, item, time, behaviour, value, store."
+)
+@click.option("--items", type=click.Path(path_type=Path), help="File with the public item list.")
+@click.option("--size", type=click.Choice(["small", "default", "large"]), help="Of the marketplace.")
+@click.option("--stores", type=int, metavar="N", help="How many stores.")
+@click.option("--stores-by", metavar="HOW", help="auto, column, random, dirichlet:A or customer.")
+@click.option("--overlap", type=click.Choice(["pair", "declared"]), help="A person at several stores.")
+@click.option("--split", metavar="RULE", help="auto, leave-one-out, last-basket, time:YYYY-MM-DD or ncf.")
+@click.option("--learner", metavar="L", help="auto, popularity, gram, als, mf or ncf.")
+@click.option(
+    "--set", "learner_settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter; may be repeated."
+)
+@click.option("--epsilon", type=float, help="Only inf in this version: no noise is added.")
+@click.option("--trust", metavar="T", help="Only none in this version.")
+@click.option("--engine", type=click.Choice(["in-process", "ray"]), help="What runs the Flower apps.")
+@click.option("--drop-rate", type=float, metavar="P", help="Probability that a store misses a round.")
+@click.option("--quorum", type=int, help="Stores a round needs; all of them unless given.")
+@click.option("--baselines", metavar="A,B|none", help="Baselines to compare with; all unless given.")
+@click.option("--seed", type=int, help="Fixes partition, split, initial state and training order.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where results go; the same --out resumes.")
+@click.option("--json", "as_json", is_flag=True, help="Print run.json on standard output.")
+def simulate(config: Path | None, as_json: bool, **options: Any) -> None:
+    """Train stores together on one machine and compare with the alternatives.
+
+    Each store alone, all stores together through a Flower server and clients, and the same learner on pooled data,
+    beside baselines on the same split. Writes run.json, results.parquet and report.html.
+    """
+    from fedcart.simulation.config import Config
+    from fedcart.simulation.progress import Lines, shown
+    from fedcart.simulation.run import shell_line
+    from fedcart.simulation.run import simulate as run
+
+    chosen = Config.read(config, overrides(options))
+    with shown(Lines()) as progress:
+        result = run(chosen, progress, shell_line(typed_arguments()))
+    if as_json:
+        click.echo(json.dumps(result.document))
+        return
+    click.echo(summary(result.document))
+    click.echo(f"report: {result.directory / 'report.html'}")
+
+
+def typed_arguments() -> list[str]:
+    """The words after `fedcart`, as typed."""
+    import sys
+
+    return sys.argv[1:]
+
+
+def overrides(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as table.key -> value."""
+    rule, _, at = (options["split"] or "").partition(":")
+    baselines = options["baselines"]
+    return {
+        "data.name": options["data_name"],
+        "data.dir": options["data_dir"],
+        "data.query": options["query"],
+        "data.columns": pairs(options["columns"], "--columns"),
+        "data.items": options["items"],
+        "data.size": options["size"],
+        "stores.count": options["stores"],
+        "stores.by": options["stores_by"],
+        "split.rule": rule or None,
+        "split.at": at or None,
+        "learner.name": options["learner"],
+        "learner.settings": typed(pairs(",".join(options["learner_settings"]), "--set")),
+        "privacy.epsilon": options["epsilon"],
+        "privacy.trust": options["trust"],
+        "privacy.overlap": options["overlap"],
+        "engine.name": options["engine"],
+        "engine.drop_rate": options["drop_rate"],
+        "rounds.quorum": options["quorum"],
+        "evaluate.baselines": None if baselines is None else [x for x in baselines.split(",") if x and x != "none"],
+        "seed": options["seed"],
+        "output.dir": options["out"],
+    }
+
+
+def pairs(text: str | None, option: str) -> dict[str, str] | None:
+    """`a=b,c=d` as a table; None for nothing."""
+    if not text:
+        return None
+    found = {}
+    for part in text.split(","):
+        key, sign, value = part.partition("=")
+        if not (key and sign and value):
+            raise click.UsageError(f"{option}: {part!r} is not NAME=VALUE")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def typed(table: dict[str, str] | None) -> dict[str, Any] | None:
+    """Values that read as TOML numbers or booleans become them; the others stay text."""
+    if table is None:
+        return None
+    found: dict[str, Any] = {}
+    for key, text in table.items():
+        try:
+            found[key] = json.loads(text)
+        except json.JSONDecodeError:
+            found[key] = text
+    return found
+
+
+def summary(document: dict[str, Any]) -> str:
+    """NDCG@10 of every method, best first, as text."""
+    metrics = document["metrics"]
+    flat = {name: block for name, block in metrics.items() if isinstance(block, dict) and "full" in block}
+    flat |= {f"pooled {name}": block for name, block in metrics["centralized"].items() if block}
+    lines = [f"{'new items only':28}{'NDCG@10':>9}{'HR@10':>8}"]
+    sampled = any(block["sampled"] for block in flat.values())
+    lines[0] += f"{'sampled NDCG':>14}{'HR':>7}" if sampled else ""
+    for name, block in sorted(flat.items(), key=lambda pair: -pair[1]["full"]["ndcg@10"]):
+        line = f"{name:28}{block['full']['ndcg@10']:9.4f}{block['full']['hr@10']:8.4f}"
+        if block["sampled"]:
+            line += f"{block['sampled']['ndcg@10']:14.4f}{block['sampled']['hr@10']:7.4f}"
+        lines.append(line)
+    privacy = document["privacy"]
+    if privacy["epsilon"] is None:
+        lines.append("no privacy guarantee: no noise was added, and the coordinator saw every store's sum")
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""What `auto` means: learner, split and settings by data set. All fixed here, none read off held-out items."""
+
+from __future__ import annotations
+
+import calendar
+import time
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from fedcart.shared.errors import ConfigError
+from fedcart.simulation.config import SplitConfig
+from fedcart.simulation.datasets.dataset import Dataset
+
+FIRST_HELD_OUT_DAY = {
+    "online-retail": "2011-10-01",
+    "complete-journey": "2017-10-01",
+}
+"""The day from which sets split by time are held out: round dates, chosen before any model was fitted."""
+
+BEHAVIOUR_WEIGHTS = {"view": 0.05, "favourite": 0.3, "cart": 0.5, "purchase": 1.0, "rating": 1.0}
+"""How much one event of each behaviour counts in a history, unless [data] behaviour_weights says otherwise."""
+
+
+def split_rule(dataset: Dataset, config: SplitConfig) -> tuple[str, int | None]:
+    """The split rule and, for `time`, the first held-out second."""
+    rule, day = config.rule, config.at
+    default_day = FIRST_HELD_OUT_DAY.get(dataset.name)
+    if rule == "auto":
+        timed = "time" if day or default_day else "leave-one-out"
+        rule = "ncf" if dataset.given_split is not None else timed
+    if rule != "time":
+        return rule, None
+    day = day or default_day
+    if day is None:
+        raise ConfigError("split by time needs a first held-out day; nothing was run", "--split time:2011-10-01")
+    try:
+        return rule, calendar.timegm(time.strptime(day, "%Y-%m-%d"))
+    except ValueError:
+        raise ConfigError(f"[split] at: {day!r} is not a day", "write it as YYYY-MM-DD") from None
+
+
+def learner_name(name: str) -> str:
+    """`auto` is the best learner without epsilon: implicit ALS, whose federation costs no accuracy."""
+    return "als" if name == "auto" else name
+
+
+def settings(dataset: str, method: str) -> Mapping[str, Any]:
+    """Settings of a learner or baseline chosen on validation items of the set, else of the most like it.
+
+    They stand in settings.toml with the command that chose them.
+    """
+    text = (resources.files("fedcart.simulation") / "settings.toml").read_text(encoding="utf-8")
+    tables: dict[str, Any] = tomllib.loads(text)
+    chosen: Mapping[str, Any] = tables.get(dataset, {}).get(method) or tables["default"].get(method, {})
+    return chosen

@@ -1,0 +1,152 @@
+"""The trainings of one simulation: together, each store alone, pooled, and the baselines; each ends in a Ranking."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fedcart.simulation.baselines.central import run_centrally
+
+from fedcart.client.records import StoreRecords, write_records
+from fedcart.server.checkpoint import load_checkpoint
+from fedcart.shared import metrics
+from fedcart.shared.canonical import content_hash
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.learners.base import Learner, Scorer, State
+from fedcart.shared.plan import Plan
+from fedcart.simulation import baselines, engines
+from fedcart.simulation.config import Config
+from fedcart.simulation.evaluate import Ranking, join, rank
+from fedcart.simulation.partition import Partition
+from fedcart.simulation.progress import Progress
+from fedcart.simulation.split import Split
+
+CURVE_CUSTOMERS = 1000
+CURVE_POINTS = 12
+
+
+@dataclass
+class Trainings:
+    """Everything a training needs; `curve` fills with (round, NDCG@10) while the coalition trains."""
+
+    config: Config
+    plan: Plan
+    catalogue: Catalogue
+    partition: Partition
+    split: Split
+    coalition: Path
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.learner: Learner = self.plan.build_learner()
+        self.curve: dict[int, float] = {}
+        self.plan_hash = content_hash(self.plan.document(self.catalogue))
+
+    def federated(self) -> Ranking:
+        """Train the coalition through both Flower apps, resuming where it stopped, and rank with its model."""
+        self.plan.save(self.coalition / "plan.json", self.catalogue)
+        self.catalogue.save(self.coalition / "catalogue.json")
+        write_records(self.coalition, self.split.train, self.partition.offsets)
+        engine = self.config.engine
+        settings = engines.EngineSettings(
+            name=engine.name,
+            mode=engine.mode,
+            threads=engine.threads,
+            drop_rate=engine.drop_rate,
+            seed=self.config.seed,
+            deadline_s=self.config.rounds.deadline_s,
+            quorum=self.config.rounds.quorum,
+        )
+        with on_rounds(self._round_ended):
+            engines.run(self.coalition, len(self.partition.names), settings)
+        return self._rank(self._scorer(), self.split)
+
+    def alone(self) -> Ranking:
+        """The same learner, trained by each store on its own customers only."""
+        parts = []
+        stores = len(self.partition.names)
+        for store, (start, stop) in enumerate(
+            zip(self.partition.offsets[:-1], self.partition.offsets[1:], strict=True)
+        ):
+            parts.append(self.central(self.split.slice(int(start), int(stop))))
+            self.progress.step(store + 1, stores)
+        return join(parts)
+
+    def central(self, split: Split, show: bool = False) -> Ranking:
+        """The same learner on the split's customers as if they were one store."""
+        if split.train.customers == 0:
+            return empty_ranking(split)
+        trained = run_centrally(
+            self.learner,
+            split.train,
+            self.catalogue,
+            self.plan.seed,
+            customers_bound=self.plan.customers_bound,
+            progress=self.progress.step if show else None,
+        )
+        return rank(self.learner.scorer(trained.state, self.catalogue), split, trained.customers.local)
+
+    def baseline(self, name: str, settings: dict[str, Any]) -> Ranking:
+        """A method that sees all data."""
+        scorer = baselines.fit(name, self.split.train, self.catalogue, seed=self.config.seed, **settings)
+        return rank(scorer, self.split, progress=self.progress.step)
+
+    def _scorer(self) -> Scorer:
+        state = self.state()
+        return self.learner.scorer(state, self.catalogue)
+
+    def state(self) -> State:
+        """The coalition's model after the last finished round."""
+        checkpoint = load_checkpoint(self.coalition)
+        if checkpoint is None:
+            raise FileNotFoundError(f"{self.coalition}: no checkpoint")
+        return checkpoint.state
+
+    def _rank(self, scorer: Scorer, split: Split) -> Ranking:
+        return rank(scorer, split, StoreRecords.open(self.coalition, None).local, self.progress.step)
+
+    def _round_ended(self, record: logging.LogRecord) -> None:
+        fields = record.__dict__
+        index, rounds = int(fields["round"]), int(fields["rounds"])
+        every = self.config.evaluate.every
+        step = max(1, rounds // CURVE_POINTS) if every is None else every
+        if step and ((index + 1) % step == 0 or index + 1 == rounds):
+            local = StoreRecords.open(self.coalition, None).local
+            small = self.split.measure_some(CURVE_CUSTOMERS, self.config.seed)
+            values = metrics.several(small.held_out.indptr, rank(self._scorer(), small, local).new).values["ndcg@10"]
+            self.curve[index] = float(values.mean()) if len(values) else 0.0
+        self.progress.step(index + 1, rounds, "rounds")
+
+
+def empty_ranking(split: Split) -> Ranking:
+    """A store without customers."""
+    return Ranking(np.empty(0), np.empty(0), np.empty(0), np.empty((0, 10), np.int32))
+
+
+class _Handler(logging.Handler):
+    def __init__(self, listener: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__()
+        self._listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "round":
+            self._listener(record)
+
+
+@contextmanager
+def on_rounds(listener: Callable[[logging.LogRecord], None]) -> Iterator[None]:
+    """Call `listener` with the log record of every round the coordinator finishes."""
+    logger = logging.getLogger("fedcart.rounds")
+    handler, level = _Handler(listener), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,239 @@
+"""`simulate`: read, give to stores, split, train together, alone and pooled, compare, and write it all down."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import resource
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fedcart.shared.errors import PrivacyRefused
+from fedcart.shared.plan import Plan, build_learner, hyper_parameters
+from fedcart.simulation import datasets, defaults
+from fedcart.simulation.config import Config, DataConfig
+from fedcart.simulation.datasets.dataset import Dataset
+from fedcart.simulation.datasets.options import TableOptions
+from fedcart.simulation.document import write_results, write_run
+from fedcart.simulation.evaluate import Ranking
+from fedcart.simulation.methods import Trainings
+from fedcart.simulation.partition import Partition, partition
+from fedcart.simulation.progress import Progress, Silent
+from fedcart.simulation.split import Split, make_split
+from fedcart.simulation.workspace import Workspace
+
+MOST_STORES_ALONE = 500
+"""Above this many stores each is too small for 'alone' to mean anything, and it is not trained."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data, stores and split of one run."""
+
+    dataset: Dataset
+    partition: Partition
+    split: Split
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: `document` is run.json."""
+
+    directory: Path
+    document: dict[str, Any]
+
+
+def simulate(config: Config, progress: Progress | None = None, command: str | None = None) -> Result:
+    """Run a simulation to its end, or go on where the same configuration stopped.
+
+    Args:
+      config: everything; `config.output.dir` None makes runs/<utc>-<data>.
+      progress: told of stages and steps; None is silent.
+      command: the line to print in the report; None writes the Python call.
+
+    Raises:
+      PrivacyRefused: the configuration asks for a guarantee that this version does not give; nothing was read.
+      InputError: data, configuration or output directory cannot be used.
+    """
+    refuse_promises(config)
+    shown = progress or Silent()
+    begun = time.monotonic()
+    directory = config.output.dir or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{Path(config.data.name).stem}"
+    document = config.document()
+    document["output"]["dir"] = None
+    workspace = Workspace(directory, document)
+    finished = workspace.finished()
+    if finished is not None:
+        return Result(directory, finished)
+    command = command or f"simulate(Config(...))  # {directory}/config.json"
+    shown.stage("reading data", 1, 1)
+    prepared = prepare(config)
+    trainings = plan_trainings(config, prepared, workspace, shown)
+    rankings: dict[str, Ranking] = {}
+    status, message = "failed", None
+    try:
+        for number, (name, make) in enumerate(stages := list(methods(config, prepared, trainings).items()), 1):
+            shown.stage(describe(name, prepared), number, len(stages))
+            rankings[name] = workspace.ranking(name, make)
+        status = "complete"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    except Exception as error:
+        message = str(error).splitlines()[0]
+        raise
+    finally:
+        written = write_run(
+            workspace,
+            trainings,
+            prepared.dataset,
+            rankings,
+            status=status,
+            command=command,
+            seconds=time.monotonic() - begun,
+            versions=versions(),
+            peak_rss=peak_rss(),
+            message=message,
+        )
+    if config.output.keep_rows:
+        write_results(workspace, trainings, rankings)
+    from fedcart.simulation.report import write_report
+
+    shown.stage("writing the report", len(stages), len(stages))
+    write_report(directory)
+    workspace.clean()
+    return Result(directory, written)
+
+
+def refuse_promises(config: Config) -> None:
+    """This version adds no noise: refuse every configuration that asks for a guarantee."""
+    privacy = config.privacy
+    if privacy.trust != "none" or privacy.epsilon != float("inf"):
+        raise PrivacyRefused(
+            f"trust {privacy.trust!r} with epsilon {privacy.epsilon:g} was asked for, and this version adds no noise; "
+            "nothing was read or released",
+            "use --trust none --epsilon inf, and take the result as one without any privacy guarantee",
+        )
+
+
+def prepare(config: Config) -> Prepared:
+    """Read the data, give people to stores and split. The same configuration prepares the same bytes."""
+    dataset = read(config.data, config.seed)
+    stores = partition(dataset, config.stores.count, config.stores.by, config.privacy.overlap, config.seed)
+    rule, at = defaults.split_rule(dataset, config.split)
+    weights = defaults.BEHAVIOUR_WEIGHTS | dict(config.data.behaviour_weights)
+    split = make_split(
+        stores.interactions,
+        len(stores.people),
+        len(dataset.catalogue),
+        rule=rule,
+        seed=config.seed,
+        at=at,
+        given=stores.given_split,
+        behaviour_weights=tuple(weights.values()),
+    )
+    if config.evaluate.share < 1:
+        split = split.measure_some(round(len(split.held_out.measured) * config.evaluate.share), config.seed)
+    return Prepared(dataset, stores, split)
+
+
+def read(data: DataConfig, seed: int) -> Dataset:
+    """The data set a configuration names."""
+    options = None
+    if data.name not in datasets.names():
+        options = TableOptions(
+            columns=data.columns,
+            items=data.items,
+            max_bad_rows=data.max_bad_rows,
+            behaviours=data.behaviours,
+            query=data.query,
+        )
+    return datasets.load(data.name, directory=data.dir, options=options, size=data.size, seed=seed)
+
+
+def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, progress: Progress) -> Trainings:
+    """The plan of the run: learner, settings, catalogue, bound."""
+    name = defaults.learner_name(config.learner.name)
+    chosen = {**defaults.settings(prepared.dataset.name, name), **config.learner.settings}
+    learner = build_learner(name, chosen)
+    catalogue, people = prepared.dataset.catalogue, len(prepared.partition.people)
+    plan = Plan(
+        catalogue_hash=catalogue.hash,
+        catalogue_source=catalogue.source,
+        as_of=prepared.split.as_of,
+        participants=len(prepared.partition.names),
+        learner=name,
+        hyper_parameters=hyper_parameters(learner),
+        customers_bound=people,
+        seed=config.seed,
+    )
+    return Trainings(config, plan, catalogue, prepared.partition, prepared.split, workspace.coalition, progress)
+
+
+def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[str, Any]:
+    """Name -> what makes its ranking, in the order in which they run."""
+    found: dict[str, Any] = {"federated": trainings.federated}
+    if 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
+        found["local_only"] = trainings.alone
+    found["same"] = lambda: trainings.central(trainings.split, show=True)
+    for name in baseline_names(config):
+        settings = dict(defaults.settings(prepared.dataset.name, name))
+        found[name] = lambda name=name, settings=settings: trainings.baseline(name, settings)
+    return found
+
+
+def baseline_names(config: Config) -> tuple[str, ...]:
+    """The baselines a run compares with: all, or those the configuration lists."""
+    from fedcart.shared.errors import ConfigError, did_you_mean
+    from fedcart.simulation import baselines
+
+    if config.evaluate.baselines is None:
+        return tuple(baselines.NAMES)
+    for name in config.evaluate.baselines:
+        if name not in baselines.NAMES:
+            raise ConfigError(f"[evaluate] baselines: unknown {name!r}", did_you_mean(name, baselines.NAMES))
+    return config.evaluate.baselines
+
+
+def describe(name: str, prepared: Prepared) -> str:
+    """A stage in words."""
+    stores = len(prepared.partition.names)
+    words = {
+        "federated": f"training {stores} stores together",
+        "local_only": f"training each of {stores} stores alone",
+        "same": "training on pooled data",
+    }
+    return words.get(name, f"baseline {name}")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in ("fedcart", "flwr", "numpy", "scipy", "torch", "opacus", "pandas"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_rss() -> int:
+    """Largest resident memory of this process so far, bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def shell_line(arguments: list[str]) -> str:
+    """A command as it can be typed again."""
+    return shlex.join(["fedcart", *arguments])
+
+
+def with_directory(config: Config, directory: Path) -> Config:
+    """The configuration with another output directory."""
+    return dataclasses.replace(config, output=dataclasses.replace(config.output, dir=directory))
