@@ -42,7 +42,7 @@ def _files_hint(name: str) -> str:
 
 
 @contextmanager
-def reading(path: Path, what: str = "") -> Iterator[None]:
+def reading(path: Path, what: str = "", *, hint: str = DAMAGED) -> Iterator[None]:
     """Turns what goes wrong while `path` (or its member `what`) is read into a DataError that names it."""
     name = f"{path}:{what}" if what else str(path)
     try:
@@ -50,7 +50,7 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise DataError(f"{name}: byte {error.start} is not {error.encoding}", "name the file's encoding") from error
     except pd.errors.EmptyDataError as error:
-        raise DataError(f"{name}: the file is empty", DAMAGED) from error
+        raise DataError(f"{name}: the file is empty", hint) from error
     except (
         pd.errors.ParserError,
         gzip.BadGzipFile,
@@ -59,11 +59,11 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
         EOFError,
         KeyError,
     ) as error:
-        raise DataError(f"{name}: {_one_line(error)}", DAMAGED) from error
+        raise DataError(f"{name}: {one_line(error)}", hint) from error
     except (ValueError, OverflowError) as error:
-        raise DataError(f"{name}: a value has the wrong type ({_one_line(error)})", DAMAGED) from error
+        raise DataError(f"{name}: a value has the wrong type ({one_line(error)})", hint) from error
     except OSError as error:
-        raise DataError(f"{name}: {error.strerror or _one_line(error)}; nothing was read") from error
+        raise DataError(f"{name}: {error.strerror or one_line(error)}; nothing was read") from error
 
 
 def read_integers(
@@ -103,5 +103,6 @@ def read_lines(path: Path, encoding: str) -> list[str]:
     return [line for line in text.splitlines() if line]
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An exception's text without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -22,6 +22,7 @@ class TableOptions:
       max_bad_rows: share of rows, 0..1, that may be dropped as bad before the table is refused.
       behaviour: what every row means when no column says so.
       behaviours: value in the behaviour column -> behaviour (of BEHAVIOURS); empty takes values as they are.
+        `cancelled` instead of a behaviour marks rows that undo a purchase.
       query: the SQL to run when the source is a database URL.
       encoding: of CSV files.
       separator: of CSV files; None = ',' (tab for .tsv).
