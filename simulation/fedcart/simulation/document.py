@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from fedcart.server.checkpoint import read_lines
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.plan import exact
 from fedcart.simulation.config import plain
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.evaluate import Ranking
-from fedcart.simulation.history import read_rounds
 from fedcart.simulation.methods import Trainings
 from fedcart.simulation.summarise import Summariser
 from fedcart.simulation.workspace import Workspace
@@ -39,7 +39,7 @@ def write_run(
 ) -> dict[str, Any]:
     """Write run.json and return it."""
     split, config = trainings.split, trainings.config
-    rounds = read_rounds(trainings.coalition)
+    rounds = read_lines(trainings.coalition)
     planned = len(trainings.plan.rounds(trainings.catalogue))
     document: dict[str, Any] = {
         "schema": 1,

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from fedcart.simulation.baselines.central import run_centrally
 
-from fedcart.client.records import StoreRecords, write_records
+from fedcart.client.local_table import MappedTable
+from fedcart.client.records import LOCAL, RECORDS, write_records
 from fedcart.server.checkpoint import load_checkpoint
 from fedcart.shared import metrics
 from fedcart.shared.canonical import content_hash
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.learners.base import Learner, Scorer, State
+from fedcart.shared.errors import FedcartError
+from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Plan
 from fedcart.simulation import baselines, engines
 from fedcart.simulation.config import Config
@@ -51,7 +53,8 @@ class Trainings:
         """Train the coalition through both Flower apps, resuming where it stopped, and rank with its model."""
         self.plan.save(self.coalition / "plan.json", self.catalogue)
         self.catalogue.save(self.coalition / "catalogue.json")
-        write_records(self.coalition, self.split.train, self.partition.offsets)
+        if not (self.coalition / RECORDS).exists():  # else a run that goes on: its local rows stay
+            write_records(self.coalition, self.split.train, self.partition.offsets)
         engine = self.config.engine
         settings = engines.EngineSettings(
             name=engine.name,
@@ -64,7 +67,7 @@ class Trainings:
         )
         with on_rounds(self._round_ended):
             engines.run(self.coalition, len(self.partition.names), settings)
-        return self._rank(self._scorer(), self.split)
+        return self._rank_model(self.split, self.progress.step)
 
     def alone(self) -> Ranking:
         """The same learner, trained by each store on its own customers only."""
@@ -96,19 +99,14 @@ class Trainings:
         scorer = baselines.fit(name, self.split.train, self.catalogue, seed=self.config.seed, **settings)
         return rank(scorer, self.split, progress=self.progress.step)
 
-    def _scorer(self) -> Scorer:
-        state = self.state()
-        return self.learner.scorer(state, self.catalogue)
-
-    def state(self) -> State:
-        """The coalition's model after the last finished round."""
-        checkpoint = load_checkpoint(self.coalition)
+    def _rank_model(self, split: Split, progress: Callable[[int, int], None] | None = None) -> Ranking:
+        """Rank with the coalition's model and the stores' own rows after the last finished round."""
+        checkpoint = load_checkpoint(self.coalition, self.plan_hash)
         if checkpoint is None:
-            raise FileNotFoundError(f"{self.coalition}: no checkpoint")
-        return checkpoint.state
-
-    def _rank(self, scorer: Scorer, split: Split) -> Ranking:
-        return rank(scorer, split, StoreRecords.open(self.coalition, None).local, self.progress.step)
+            raise FedcartError(f"{self.coalition}: no round has finished; nothing was ranked")
+        customers = self.split.train.customers
+        local = MappedTable(self.coalition / RECORDS / LOCAL, 0, customers, customers, checkpoint.round_index + 1)
+        return rank(self.learner.scorer(checkpoint.state, self.catalogue), split, local, progress)
 
     def _round_ended(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
@@ -116,9 +114,8 @@ class Trainings:
         every = self.config.evaluate.every
         step = max(1, rounds // CURVE_POINTS) if every is None else every
         if step and ((index + 1) % step == 0 or index + 1 == rounds):
-            local = StoreRecords.open(self.coalition, None).local
             small = self.split.measure_some(CURVE_CUSTOMERS, self.config.seed)
-            values = metrics.several(small.held_out.indptr, rank(self._scorer(), small, local).new).values["ndcg@10"]
+            values = metrics.several(small.held_out.indptr, self._rank_model(small).new).values["ndcg@10"]
             self.curve[index] = float(values.mean()) if len(values) else 0.0
         self.progress.step(index + 1, rounds, "rounds")
 
