@@ -1,0 +1,256 @@
+"""What `mf` and `ncf` share: customers' factors stay, the item side travels.
+
+Two ways to learn, one code: `local_steps = 0` releases one gradient a customer and round, which the coordinator
+feeds to Adam; `local_steps > 0` trains at the store and averages the change. In both a visited customer first fits
+their own factor to the frozen item side, then the item side gets the gradient of that customer's loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.interactions import Histories
+from fedcart.shared.learners.base import Customers, Round, State, Sums, Totals
+from fedcart.shared.learners.neural.customer_rows import (
+    CustomerFit,
+    all_histories,
+    fit,
+    read_rows,
+    row_width,
+)
+from fedcart.shared.learners.neural.item_side import ItemSide, Loss, load_public, public_arrays
+from fedcart.shared.learners.neural.per_customer import (
+    CUSTOMERS,
+    Trainer,
+    customer_gradients,
+    gradient_words,
+    split_gradient,
+)
+from fedcart.shared.learners.neural.sampling import Draw, draw, stamp
+from fedcart.shared.learners.neural.scorer import FoldIn, NeuralScorer
+from fedcart.shared.learners.neural.server import ServerOptimizer, ServerStep
+from fedcart.shared.privacy.release import Release
+
+GRADIENT = "gradient"
+SEED = "seed"
+FACTORS = "neural.customers"
+MOST_SAMPLES = 1 << 15
+"""Samples (positives and negatives) of one part of a step: bounds memory, changes no result but rounding."""
+GRADIENT_NUMBERS = 1 << 22
+"""Numbers in the gradients of one block of customers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralLearner:
+    """Hyper-parameters of both learners; all are plan constants.
+
+    Attributes:
+      embedding_dim: numbers an item and customer.
+      loss: `bce`, `bpr` or `mse` on each positive against its negatives.
+      positives: most interactions of a customer in one step; 0 = all.
+      negatives: items drawn for each positive.
+      history_exponent: p; a customer's loss weighs as n_u^(1 - p), n_u their number of items.
+      regularization: of rows and factors, once a sample.
+      customer_steps, customer_learning_rate: Adam steps on a customer's factor at each visit.
+      local_steps: optimiser steps of a store in a round; 0 = one gradient a round.
+      steps_per_epoch: a store visits 1 / steps_per_epoch of its customers in a step (local_steps > 0).
+      learning_rate: of the store's Adam (local_steps > 0); falls linearly to final_learning_rate times itself in
+        the last round, and customer_learning_rate with it.
+      round_count: rounds of the run.
+      server_optimizer, server_learning_rate, server_momentum: see `ServerStep`.
+      initial_scale: standard deviation of the initial item tables.
+      fold_in_steps: Adam steps on the factor of a customer who was never trained on, when scoring.
+      refine_steps: the same for those who were, from their factor on.
+    """
+
+    embedding_dim: int = 64
+    loss: Loss = "bce"
+    positives: int = 100
+    negatives: int = 4
+    history_exponent: float = 0.0
+    regularization: float = 0.0
+    customer_steps: int = 2
+    customer_learning_rate: float = 0.02
+    local_steps: int = 50
+    steps_per_epoch: int = 50
+    learning_rate: float = 0.01
+    final_learning_rate: float = 0.1
+    round_count: int = 20
+    server_optimizer: ServerOptimizer = "average"
+    server_learning_rate: float = 1.0
+    server_momentum: float = 0.0
+    initial_scale: float = 0.1
+    fold_in_steps: int = 30
+    refine_steps: int = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def module(self, items: int) -> ItemSide:
+        """A fresh item side."""
+        raise NotImplementedError
+
+    def rounds(self, catalogue: Catalogue, customers_bound: int) -> tuple[Round, ...]:
+        """`round_count` equal rounds."""
+        module = self.module(len(catalogue))
+        if self.local_steps == 0:
+            releases = (Release(name=GRADIENT, shape=(gradient_words(module),)),)
+            return tuple(Round(t, "gradient", releases) for t in range(self.round_count))
+        lanes = [Release(name=n, shape=a.shape, kind="trained") for n, a in public_arrays(module).items()]
+        lanes.append(Release(name=CUSTOMERS, shape=(1,)))
+        return tuple(Round(t, "train", tuple(lanes), self.local_steps) for t in range(self.round_count))
+
+    def initial_state(self, catalogue: Catalogue, seed: int) -> State:
+        """Random tables and layers; the seed travels as four 16-bit words, since samples are drawn from it."""
+        module = self.module(len(catalogue))
+        generator = torch.Generator().manual_seed(seed % (1 << 63))
+        self.initialise(module, generator)
+        words = np.array([(seed >> shift) & 0xFFFF for shift in (0, 16, 32, 48)], np.float32)
+        return State({**public_arrays(module), SEED: words})
+
+    def initialise(self, module: ItemSide, generator: torch.Generator) -> None:
+        """Normal tables; the sink row stays zero."""
+        with torch.no_grad():
+            for table in module.tables.values():
+                table.weight[:-1].normal_(0, self.initial_scale, generator=generator)  # type: ignore[union-attr, operator, index]
+
+    def contribute(self, state: State, round_: Round, customers: Customers, sums: Sums) -> None:
+        """Each customer's gradient of their own loss, after they fitted their factor."""
+        items = items_of(state)
+        module = self.module(items)
+        load_public(module, state.public)
+        when = stamp(seed_of(state), round_.index)
+        width = row_width(module.head.factor_width)
+        widest = (self.positives or 128) * (1 + self.negatives) * (self.embedding_dim + 1)
+        for block in customers.blocks(most_customers=max(1, GRADIENT_NUMBERS // widest)):
+            if not block.histories.customers:
+                continue
+            batch = draw(block.histories, np.arange(block.histories.customers), when, self.samples)
+            rows = fit(module, batch, read_rows(customers.local, FACTORS, block.rows, width), self.customer_fit(round_))
+            customers.local.write(FACTORS, block.rows, rows.numpy())
+            sums.rows(GRADIENT, block, customer_gradients(module, batch, rows[:, : module.head.factor_width]))
+
+    def train(self, state: State, round_: Round, customers: Customers, trainer: Trainer) -> None:
+        """`local_steps` steps; step t of an epoch visits the t-th part of the store's customers, shuffled."""
+        fall = self.fall(round_)
+        module = trainer.own(
+            self.module(items_of(state)),
+            lambda parameters: torch.optim.Adam(parameters, lr=self.learning_rate * fall, fused=True),
+        )
+        seed, everyone = seed_of(state), all_histories(customers)
+        factor_width = module.head.factor_width
+        whole = slice(0, customers.count)
+        rows = read_rows(customers.local, FACTORS, whole, row_width(factor_width))
+        for step in range(round_.index * self.local_steps, (round_.index + 1) * self.local_steps):
+            visited = self.visited(seed, step, customers.count)
+            for part in parts(everyone, visited, self.samples):
+                batch = draw(everyone, part, stamp(seed, step), self.samples)
+                rows[part] = fit(module, batch, rows[part], self.customer_fit(round_))
+                trainer.add(module(batch, rows[part, :factor_width]))
+            trainer.step()
+        customers.local.write(FACTORS, whole, rows.numpy())
+
+    def visited(self, seed: int, step: int, count: int) -> npt.NDArray[np.int64]:
+        """The customers of one step: every customer once an epoch, in an order drawn for the epoch."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(count)
+        return np.array_split(order, self.steps_per_epoch)[place]
+
+    def update(self, state: State, round_: Round, totals: Totals) -> State:
+        """Average and step (trained rounds), or one Adam step against the summed gradient."""
+        step = ServerStep(self.server_optimizer, self.server_learning_rate, self.server_momentum)
+        if round_.local_steps == 0:
+            module = self.module(items_of(state))
+            pieces = split_gradient(module, totals[GRADIENT])
+            return step.apply(state, {name: -piece for name, piece in pieces.items()})
+        customers = float(totals[CUSTOMERS][0])
+        if customers <= 0:
+            return state
+        return step.apply(state, {n: x / customers for n, x in totals.items() if n != CUSTOMERS})
+
+    def scorer(self, state: State, catalogue: Catalogue) -> NeuralScorer:
+        """Trained customers by their factor, others by fold-in."""
+        module = self.module(len(catalogue))
+        load_public(module, state.public)
+        whole = Draw(0, self.negatives, self.history_exponent)
+        fold_in = FoldIn(self.fold_in_steps, self.refine_steps, self.customer_learning_rate)
+        return NeuralScorer(module, FACTORS, whole, fold_in, stamp(seed_of(state), self.round_count))
+
+    @property
+    def samples(self) -> Draw:
+        """How training samples are drawn."""
+        return Draw(self.positives, self.negatives, self.history_exponent)
+
+    def fall(self, round_: Round) -> float:
+        """What learning rates are multiplied by in a round: from 1 linearly to final_learning_rate."""
+        done = round_.index / max(self.round_count - 1, 1)
+        return 1 + (self.final_learning_rate - 1) * done
+
+    def customer_fit(self, round_: Round) -> CustomerFit:
+        """The customer's steps in a round."""
+        return CustomerFit(self.customer_steps, self.customer_learning_rate * self.fall(round_))
+
+
+def seed_of(state: State) -> int:
+    """The plan's seed, as published (its lowest 64 bits)."""
+    return sum(int(word) << shift for word, shift in zip(state.public[SEED], (0, 16, 32, 48), strict=True))
+
+
+def items_of(state: State) -> int:
+    """Number of items in the published model."""
+    return next(len(array) for name, array in state.public.items() if name.startswith("tables."))
+
+
+def parts(
+    histories: Histories, visited: npt.NDArray[np.int64], samples: Draw
+) -> Iterator[npt.NDArray[np.int64]]:
+    """`visited` in parts of at most MOST_SAMPLES samples (or one customer), short histories first: little padding."""
+    counts = np.maximum(histories.counts[visited], 1)
+    if samples.positives:
+        counts = np.minimum(counts, samples.positives)
+    order = np.argsort(counts, kind="stable")
+    most, start = MOST_SAMPLES // (1 + samples.negatives), 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end + 1 - start) * counts[order[end]] > most:
+            yield visited[order[start:end]]
+            start = end
+
+
+def check(learner: NeuralLearner) -> None:
+    """Raise ConfigError on a hyper-parameter out of range."""
+
+    def refuse(name: str, limit: str) -> None:
+        raise ConfigError(f"{name} is {getattr(learner, name)!r}; it must be {limit}; nothing was run")
+
+    def at_least(names: Iterable[str], least: float) -> None:
+        for name in names:
+            if not least <= getattr(learner, name) < np.inf:
+                refuse(name, f"at least {least}")
+
+    at_least(("embedding_dim", "negatives", "steps_per_epoch", "round_count", "customer_steps"), 1)
+    at_least(("positives", "local_steps", "regularization", "fold_in_steps", "refine_steps", "initial_scale"), 0)
+    for name in ("learning_rate", "customer_learning_rate", "server_learning_rate"):
+        if not 0 < getattr(learner, name) < np.inf:
+            refuse(name, "positive")
+    for name in ("history_exponent", "final_learning_rate"):
+        if not 0 <= getattr(learner, name) <= 1:
+            refuse(name, "in [0, 1]")
+    if not 0 <= learner.server_momentum < 1:
+        refuse("server_momentum", "in [0, 1)")
+    if learner.loss not in ("bce", "bpr", "mse"):
+        refuse("loss", "'bce', 'bpr' or 'mse'")
+    if learner.server_optimizer not in ("average", "adam"):
+        refuse("server_optimizer", "'average' or 'adam'")
+    if learner.local_steps == 0 and learner.server_optimizer != "adam":
+        raise ConfigError(
+            f"server_optimizer {learner.server_optimizer!r} with local_steps 0 would need the number of customers "
+            "to scale the gradient, which is not released; nothing was run",
+            "use server_optimizer 'adam' with local_steps 0",
+        )

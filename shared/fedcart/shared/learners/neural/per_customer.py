@@ -1,0 +1,181 @@
+"""Trained rounds and per-customer gradients: one sample = one customer, with all their interactions.
+
+`train_locally` is the store's half of a round with local_steps > 0. The learner brings the module and one loss a
+customer; the `Trainer` owns the parameters, takes the optimiser's steps and alone decides what is sent: for each
+named parameter n_k (theta_k - theta), and n_k itself, so that the coordinator can average (McMahan et al. 2017,
+arXiv:1602.05629, Alg. 1). Customer factors are no parameters of the module and cannot be sent from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.func import functional_call, grad, vmap
+
+from fedcart.shared.errors import PrivacyRefused, ProtocolError
+from fedcart.shared.learners.base import Customers, LocalLearner, Round, State, Totals
+from fedcart.shared.learners.neural.item_side import ItemSide, load_public, public_arrays, shared_rows
+from fedcart.shared.learners.neural.sampling import CustomerBatch
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+CUSTOMERS = "customers"
+"""The lane that carries n_k, the number of customers of the store."""
+Optimizer = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+
+
+def train_locally(learner: LocalLearner, state: State, round_: Round, customers: Customers) -> Totals:
+    """One store's totals of a trained round: n_k times the change of each parameter, and n_k.
+
+    A store without customers returns zeros: it adds nothing to the sum and has no say in the average.
+    """
+    for release in round_.releases:
+        if release.noise_multiplier:
+            raise PrivacyRefused(
+                f"release {release.name!r} promises noise multiplier {release.noise_multiplier}, and this trainer "
+                "adds none; nothing was released"
+            )
+    if round_.local_steps < 1:
+        raise ProtocolError(f"round {round_.index} has no local steps to train; nothing was released")
+    trainer = Trainer(state)
+    if customers.count:
+        learner.train(state, round_, customers, trainer)
+    changes = {**trainer.changes(), CUSTOMERS: np.ones(1)}
+    wanted = {release.name: release.shape for release in round_.releases}
+    totals = {name: np.zeros(shape) for name, shape in wanted.items()}
+    for name in totals if customers.count else ():
+        if name not in changes or changes[name].shape != wanted[name]:
+            raise ProtocolError(f"release {name!r} of shape {wanted[name]} was not trained; nothing was released")
+        totals[name] += customers.count * changes[name]
+    return totals
+
+
+class Trainer:
+    """Owns the item side's parameters during one store's round."""
+
+    def __init__(self, state: State) -> None:
+        self._published = state.public
+        self._module: ItemSide | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._customers = 0
+
+    def own(self, module: ItemSide, optimizer: Optimizer) -> ItemSide:
+        """Load the published model into `module`; call the module that comes back, not the one given."""
+        load_public(module, self._published)
+        self._module, self._optimizer = module, optimizer(module.parameters())
+        return module
+
+    def add(self, losses: torch.Tensor) -> None:
+        """Some of a step's customers, [B] one loss each; a step may be added up in parts to bound memory."""
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self._customers += len(losses)
+
+    def step(self) -> None:
+        """One step along the mean gradient of the customers added since the last; none added, no step."""
+        if self._module is None or self._optimizer is None:
+            raise ProtocolError("the trainer owns no module; nothing was trained")
+        if self._customers:
+            for parameter in self._module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad /= self._customers
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+        self._customers = 0
+
+    def changes(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Parameter name -> trained minus published; empty before `own`."""
+        if self._module is None:
+            return {}
+        after = public_arrays(self._module)
+        return {name: after[name].astype(np.float64) - self._published[name] for name in after}
+
+
+def gradient_words(module: ItemSide) -> int:
+    """Length of one customer's gradient: all parameters in `named_parameters` order, tables without the sink."""
+    return sum(shared_rows(module, name, p).numel() for name, p in module.named_parameters())
+
+
+def split_gradient(module: ItemSide, flat: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+    """Parameter name -> its piece of a flat gradient, in the parameter's shape."""
+    pieces, start = {}, 0
+    for name, parameter in module.named_parameters():
+        target = shared_rows(module, name, parameter)
+        pieces[name] = flat[start : start + target.numel()].reshape(target.shape)
+        start += target.numel()
+    return pieces
+
+
+def customer_gradients(module: ItemSide, batch: CustomerBatch, factors: torch.Tensor) -> csr_array:
+    """[B, gradient_words] the gradient of each customer's own loss, sparse over the items it touches.
+
+    The tables' part comes from the gradient with respect to the gathered rows (row u of the batch is customer u
+    alone, so one backward pass gives all of them); the layers' part from vmap. No [B, items, width] ever exists.
+    """
+    from scipy.sparse import csr_array
+
+    count = len(batch.mask)
+    with torch.no_grad():
+        rows = [r.requires_grad_() for r in module.gather(batch.items)]
+    by_row = torch.autograd.grad(module.losses(batch, factors, rows).sum(), rows)
+    item = batch.items.flatten(1).numpy()
+    real = item < next(iter(module.tables.values())).weight.shape[0] - 1  # type: ignore[union-attr, operator]
+    who = np.nonzero(real)[0]
+    columns, values, owners, start = [], [], [], 0
+    for table, part in zip(module.tables.values(), by_row, strict=True):
+        width = part.shape[-1]
+        columns.append((start + item[real][:, None] * width + np.arange(width)).ravel())
+        values.append(part.numpy()[real].ravel())
+        owners.append(np.repeat(who, width))
+        start += (table.weight.shape[0] - 1) * width  # type: ignore[union-attr, operator]
+    for dense in layer_gradients(module, batch, factors, rows):
+        columns.append(np.tile(np.arange(start, start + dense.shape[1]), count))
+        values.append(dense.ravel())
+        owners.append(np.repeat(np.arange(count), dense.shape[1]))
+        start += dense.shape[1]
+    joined = (np.concatenate(values).astype(np.float64), (np.concatenate(owners), np.concatenate(columns)))
+    return csr_array(joined, shape=(count, start))
+
+
+def layer_gradients(
+    module: ItemSide, batch: CustomerBatch, factors: torch.Tensor, rows: list[torch.Tensor]
+) -> list[npt.NDArray[np.float32]]:
+    """One [B, numbers] for each parameter of the head, in order."""
+    layers = {name: p.detach() for name, p in module.named_parameters() if not name.startswith("tables.")}
+    if not layers:
+        return []
+
+    def one(
+        parameters: Mapping[str, torch.Tensor],
+        items: torch.Tensor,
+        mask: torch.Tensor,
+        scale: torch.Tensor,
+        factor: torch.Tensor,
+        own: list[torch.Tensor],
+    ) -> torch.Tensor:
+        sample = CustomerBatch(items[None], mask[None], scale[None])
+        inputs = (sample, factor[None], [row[None] for row in own])
+        return functional_call(_FromRows(module), {f"module.{k}": v for k, v in parameters.items()}, inputs)[0]
+
+    detached = [row.detach() for row in rows]
+    found = vmap(grad(one), in_dims=(None, 0, 0, 0, 0, 0))(
+        layers, batch.items, batch.mask, batch.scale, factors, detached
+    )
+    return [found[name].flatten(1).numpy() for name in layers]
+
+
+class _FromRows(torch.nn.Module):
+    """`ItemSide.losses` as a forward pass, for `functional_call`."""
+
+    def __init__(self, module: ItemSide) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(
+        self, batch: CustomerBatch, factors: torch.Tensor, rows: list[torch.Tensor]
+    ) -> torch.Tensor:
+        return self.module.losses(batch, factors, rows)

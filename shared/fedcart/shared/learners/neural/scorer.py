@@ -1,0 +1,61 @@
+"""Scores at the store: a customer's factor against the public item side, by fold-in where there is no factor yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedcart.shared.learners.base import Block, LocalTable
+from fedcart.shared.learners.neural.customer_rows import CustomerFit, fit, read_rows, row_width
+from fedcart.shared.learners.neural.item_side import ItemSide, shared_rows
+from fedcart.shared.learners.neural.sampling import Draw, UInt64, draw
+
+AT_ONCE = 64
+"""Customers scored together: with the head's memory, at most AT_ONCE x items x widest layer numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldIn:
+    """Adam steps for customers without a factor (`steps`) and with one (`refine`), all at `learning_rate`."""
+
+    steps: int
+    refine: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class NeuralScorer:
+    """Deterministic: the samples of fold-in depend on the customer's own history and `when`."""
+
+    module: ItemSide
+    factors_name: str
+    samples: Draw
+    fold_in: FoldIn
+    when: UInt64
+
+    def score(self, block: Block, local: LocalTable | None) -> npt.NDArray[np.float32]:
+        """[block customers, items] logits."""
+        width = self.module.head.factor_width
+        factors = self.factors(block, local)[:, :width]
+        tables = [shared_rows(self.module, "tables.", t.weight) for t in self.module.tables.values()]  # type: ignore[arg-type]
+        with torch.no_grad():
+            pieces = [self.module.head.catalogue(part, *tables) for part in factors.split(AT_ONCE)]
+            return torch.cat(pieces).numpy() if pieces else np.zeros((0, len(tables[0])), np.float32)
+
+    def factors(self, block: Block, local: LocalTable | None) -> torch.Tensor:
+        """[block customers, row width] customers' rows, fitted to this item side."""
+        count = block.histories.customers
+        width = row_width(self.module.head.factor_width)
+        rows, known = torch.zeros(count, width), np.zeros(count, bool)
+        if local is not None:
+            known = local.written(self.factors_name, block.rows, width)
+            rows[known] = read_rows(local, self.factors_name, block.rows, width)[known]
+        for who, steps in ((~known, self.fold_in.steps), (known, self.fold_in.refine)):
+            if steps:
+                for part in np.array_split(np.flatnonzero(who), -(-int(who.sum()) // AT_ONCE) or 1):
+                    batch = draw(block.histories, part, self.when, self.samples)
+                    rows[part] = fit(self.module, batch, rows[part], CustomerFit(steps, self.fold_in.learning_rate))
+        return rows
