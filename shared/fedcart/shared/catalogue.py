@@ -7,15 +7,18 @@ catalogue from the interactions and marks it `derived`; reports then say that ep
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.canonical import content_hash, decimal_string
+from fedcart.shared.canonical import canonical_bytes, content_hash, decimal_string
 from fedcart.shared.errors import DataError
+from fedcart.shared.storage import named_failures, replace_bytes
 
 Source = Literal["given", "derived"]
 
@@ -51,9 +54,7 @@ class Catalogue:
                     f"known: {', '.join(TEXT_COLUMNS + NUMBER_COLUMNS)}",
                 )
             if column.shape != (len(self.ids),):
-                raise DataError(
-                    f"catalogue column {name!r} has {column.shape} values for {len(self.ids)} items"
-                )
+                raise DataError(f"catalogue column {name!r} has {column.shape} values for {len(self.ids)} items")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,10 +75,35 @@ class Catalogue:
     @functools.cached_property
     def hash(self) -> str:
         """SHA-256 over ids and public columns in catalogue order, 64 hex digits."""
+        return content_hash(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """The catalogue as canonical JSON can hold it; numbers are decimal strings, '' = unknown."""
         columns: dict[str, list[str]] = {}
         for name, column in self.columns.items():
             if name in NUMBER_COLUMNS:
                 columns[name] = ["" if np.isnan(x) else decimal_string(float(x)) for x in column]
             else:
                 columns[name] = [str(x) for x in column]
-        return content_hash({"ids": list(self.ids), "source": self.source, "columns": columns})
+        return {"ids": list(self.ids), "source": self.source, "columns": columns}
+
+    def save(self, path: Path) -> None:
+        """Write the canonical bytes to `path`, durably."""
+        replace_bytes(path, canonical_bytes(self.document()))
+
+    @classmethod
+    def load(cls, path: Path) -> Catalogue:
+        """Read what `save` wrote. Raises DataError when it is not a catalogue."""
+        with named_failures(path, "read"):
+            raw = path.read_bytes()
+        try:
+            document = json.loads(raw)
+            columns = {
+                name: np.array([float(x) if x else np.nan for x in column], np.float64)
+                if name in NUMBER_COLUMNS
+                else np.array(column, object)
+                for name, column in document["columns"].items()
+            }
+            return cls(tuple(document["ids"]), document["source"], columns)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: not a catalogue ({type(error).__name__})") from error

@@ -1,0 +1,139 @@
+"""Per-customer rows that never leave the store: memory-mapped, two generations, a stamp a customer.
+
+A row is written for the rounds after the one that writes it; until a round is over everywhere, a repeated try of
+it reads what the first try read. So of two generations the newer one that an *earlier* round wrote is read, and
+the other is overwritten. Files, shared by all stores of a directory, rows by customer:
+
+    local/NAME.0.npy  local/NAME.1.npy    float32 [customers, width]
+    local/NAME.stamps.npy                 int32 [customers, 2], round that wrote the row + 1; 0 = never
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.errors import ProtocolError
+from fedcart.shared.storage import named_failures
+
+Float32Array = npt.NDArray[np.float32]
+Generations = tuple[Float32Array, Float32Array]
+
+
+class MappedTable:
+    """One store's rows of a directory's local tables, seen from one round."""
+
+    def __init__(self, directory: Path, start: int, stop: int, total: int, round_index: int) -> None:
+        """Rows start..stop - 1 of the directory's `total` customers. Round 0 forgets what an earlier run left."""
+        self._directory = directory
+        self._start, self._stop, self._total = start, stop, total
+        self._round = round_index
+        self._open: dict[str, tuple[npt.NDArray[np.int32], Generations]] = {}
+        self._written: set[str] = set()
+        if round_index == 0 and directory.is_dir():
+            for path in sorted(directory.glob("*.stamps.npy")):
+                stamps = np.load(path, mmap_mode="r+")
+                stamps[start:stop] = 0
+
+    def read(self, name: str, rows: slice, width: int) -> Float32Array:
+        """[rows, width] as written by the latest earlier round; zeros where no round has written yet."""
+        found = self._table(name, width, create=False)
+        count = self._rows(rows)
+        if found is None:
+            return np.zeros((count.stop - count.start, width), np.float32)
+        stamps, generations = found
+        newest, known = self._newest(stamps[count])
+        values = np.where((newest == 0)[:, None], generations[0][count], generations[1][count])
+        values[~known] = 0
+        return values
+
+    def written(self, name: str, rows: slice, width: int) -> npt.NDArray[np.bool_]:
+        """[rows] whether an earlier round has written the row."""
+        found = self._table(name, width, create=False)
+        count = self._rows(rows)
+        if found is None:
+            return np.zeros(count.stop - count.start, np.bool_)
+        return self._newest(found[0][count])[1]
+
+    def write(self, name: str, rows: slice, values: Float32Array) -> None:
+        """Set rows for the rounds after this one; what this round reads stays as it is."""
+        count = self._rows(rows)
+        if values.ndim != 2 or len(values) != count.stop - count.start:
+            raise ProtocolError(f"local table {name!r}: {values.shape} for {count.stop - count.start} rows")
+        found = self._table(name, values.shape[1], create=True)
+        assert found is not None
+        stamps, generations = found
+        newest, known = self._newest(stamps[count])
+        target = np.where(known, 1 - newest, 0)
+        for generation in (0, 1):
+            chosen = np.flatnonzero(target == generation)
+            generations[generation][count.start + chosen] = values[chosen]
+            stamps[count.start + chosen, generation] = self._round + 1
+            other = stamps[count.start + chosen, 1 - generation]
+            stamps[count.start + chosen, 1 - generation] = np.where(other > self._round, 0, other)
+        self._written.add(name)
+
+    def flush(self) -> None:
+        """Wait until the rows written are on disk, values before stamps."""
+        for name in sorted(self._written):
+            stamps, generations = self._open[name]
+            for mapped in (*generations, stamps):
+                _flush(mapped)
+        self._written.clear()
+
+    def _newest(self, stamps: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+        """[rows] the generation to read, and whether it holds anything; stamps [rows, 2]."""
+        usable = np.where(stamps <= self._round, stamps, 0)
+        return usable.argmax(axis=1), usable.max(axis=1) > 0
+
+    def _rows(self, rows: slice) -> slice:
+        """Store rows as rows of the files."""
+        start, stop, step = rows.indices(self._stop - self._start)
+        if step != 1:
+            raise ProtocolError("local tables are read and written in runs of rows")
+        return slice(self._start + start, self._start + max(start, stop))
+
+    def _table(self, name: str, width: int, *, create: bool) -> tuple[npt.NDArray[np.int32], Generations] | None:
+        if not name.replace(".", "_").isidentifier():
+            raise ProtocolError(f"local table {name!r}: a name is letters, digits, '_' and '.'")
+        if name not in self._open:
+            paths = [self._directory / f"{name}.{part}.npy" for part in ("0", "1", "stamps")]
+            if not create and not paths[2].exists():
+                return None
+            for path, columns, dtype in zip(paths, (width, width, 2), ("<f4", "<f4", "<i4"), strict=True):
+                _create(path, (self._total, columns), dtype)
+            values = (_mapped(paths[0]), _mapped(paths[1]))
+            self._open[name] = (_mapped(paths[2]), values)
+        stamps, generations = self._open[name]
+        if generations[0].shape != (self._total, width):
+            raise ProtocolError(f"local table {name!r} is {generations[0].shape[1]} wide, not {width}")
+        return stamps, generations
+
+
+def _create(path: Path, shape: tuple[int, int], dtype: str) -> None:
+    """Make a file of zeros unless another process was first; it appears whole or not at all."""
+    if path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with named_failures(path, "create"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+        finally:
+            temporary.unlink()
+
+
+def _mapped(path: Path) -> Any:
+    return np.load(path, mmap_mode="r+")
+
+
+def _flush(mapped: npt.NDArray[Any]) -> None:
+    assert isinstance(mapped, np.memmap)
+    mapped.flush()

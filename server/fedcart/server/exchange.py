@@ -1,0 +1,130 @@
+"""One exchange with the stores: send the state, add up the replies as they come, stop at the deadline.
+
+In memory are the sum and one reply, never more. Replies are taken in the order of the nodes, so the same answers
+add up to the same bits whatever engine carried them; only a node that takes more than ORDERED of the deadline is
+overtaken by the others. Failures belong to the node whose message the reply names (`reply_to_message_id`): a dead
+node's error comes from the SuperLink's own number. Anything else that arrives is counted and ignored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedcart.shared.errors import ProtocolError
+from fedcart.shared.flower_compat import Grid, Message, RecordDict, error_name
+from fedcart.shared.learners.base import Float64Array
+from fedcart.shared.privacy.release import Release
+from fedcart.shared.wire import read_reply
+
+ORDERED = 0.8
+"""Share of the deadline during which replies are waited for in the order of the nodes."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.25
+"""Seconds between two looks for a reply: doubling from the first to the longest."""
+
+
+@dataclass
+class Outcome:
+    """What came back.
+
+    Attributes:
+      totals: float64 sums over the stores that answered, by release. Not rescaled when some are missing.
+      answered: node ids, in the order in which they were added.
+      failures: node id -> class of its failure; 'NoReply' and 'NotSent' are the loop's own.
+      ignored: replies that were duplicate, late or nobody's.
+    """
+
+    totals: dict[str, Float64Array]
+    answered: list[int] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
+    ignored: int = 0
+
+    @property
+    def failure_classes(self) -> dict[str, int]:
+        """Class of failure -> number of stores."""
+        return dict(sorted(Counter(self.failures.values()).items()))
+
+
+def exchange(
+    grid: Grid,
+    nodes: Sequence[int],
+    content: RecordDict,
+    releases: Sequence[Release],
+    *,
+    group: str,
+    deadline_s: float,
+) -> Outcome:
+    """Ask all `nodes` for `releases` and add up what they answer within `deadline_s` seconds."""
+    outcome = Outcome({release.name: np.zeros(release.shape) for release in releases})
+    started = time.monotonic()
+    messages = [Message(content, node, "train", ttl=deadline_s, group_id=group) for node in nodes]
+    accepted = set(grid.push_messages(messages))
+    waiting: dict[str, int] = {}
+    for message, node in zip(messages, nodes, strict=True):
+        if message.metadata.message_id in accepted:
+            waiting[message.metadata.message_id] = node
+        else:
+            outcome.failures[node] = "NotSent"
+    del messages
+    _collect(grid, waiting, releases, outcome, started, deadline_s)
+    outcome.failures |= dict.fromkeys(waiting.values(), "NoReply")
+    return outcome
+
+
+def _collect(
+    grid: Grid,
+    waiting: dict[str, int],
+    releases: Sequence[Release],
+    outcome: Outcome,
+    started: float,
+    deadline_s: float,
+) -> None:
+    """Take replies until none is awaited or the deadline has passed; leaves in `waiting` who did not answer."""
+    queue = deque(waiting)
+    pause = FIRST_PAUSE
+    idle = 0
+    while waiting and (elapsed := time.monotonic() - started) < deadline_s:
+        message_id = queue[0]
+        if message_id not in waiting:
+            queue.popleft()
+            continue
+        replies = list(grid.pull_messages([message_id]))
+        in_time = time.monotonic() - started < deadline_s
+        for reply in replies:
+            if not in_time or not _take(reply, waiting, releases, outcome):
+                outcome.ignored += 1
+        if message_id not in waiting:
+            pause, idle = FIRST_PAUSE, 0
+            continue
+        if elapsed >= ORDERED * deadline_s:
+            queue.rotate(-1)
+            idle += 1
+            if idle < len(waiting):
+                continue
+        time.sleep(min(pause, max(0.0, deadline_s - (time.monotonic() - started))))
+        pause, idle = min(2 * pause, LONGEST_PAUSE), 0
+
+
+def _take(reply: Message, waiting: dict[str, int], releases: Sequence[Release], outcome: Outcome) -> bool:
+    """Count a reply for its node; False when it is nobody's."""
+    message_id = reply.metadata.reply_to_message_id
+    node = waiting.get(message_id)
+    if node is None or (reply.has_content() and reply.metadata.src_node_id != node):
+        return False
+    del waiting[message_id]
+    if reply.has_error():
+        outcome.failures[node] = error_name(reply.error)
+        return True
+    try:
+        totals = read_reply(reply.content, releases)
+    except ProtocolError:
+        outcome.failures[node] = ProtocolError.__name__
+        return True
+    for name, total in totals.items():
+        outcome.totals[name] += total
+    outcome.answered.append(node)
+    return True

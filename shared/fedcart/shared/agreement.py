@@ -1,0 +1,73 @@
+"""What coordinator and store must hold alike before a round: plan, catalogue, learner, rounds.
+
+Each side reads its own files; a message carries only the plan's hash. Files of one run, in one directory:
+
+    plan.json  catalogue.json         both sides
+    records/                          a store's customers (simulation: all stores', one after another)
+    checkpoint/  rounds.jsonl         the coordinator's
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedcart.shared.canonical import canonical_bytes
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.learners.base import Learner, Round
+from fedcart.shared.plan import Plan
+from fedcart.shared.storage import named_failures
+
+PLAN = "plan.json"
+CATALOGUE = "catalogue.json"
+ROUNDS = "rounds.jsonl"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One run, as its files say.
+
+    Attributes:
+      directory: where they are.
+      plan_hash: SHA-256 of the plan's canonical bytes, 64 hex digits.
+      rounds: the whole run; position = index.
+    """
+
+    directory: Path
+    plan: Plan
+    plan_hash: str
+    catalogue: Catalogue
+    learner: Learner
+    rounds: tuple[Round, ...]
+
+    @classmethod
+    def open(cls, directory: Path) -> Agreement:
+        """Read and check a run's files; the same object again while they stay as they are.
+
+        Raises:
+          InputError: a file is missing or unreadable.
+          ConfigError: the catalogue is not the plan's, or the plan lists other rounds than its learner makes here.
+        """
+        return _open(directory, tuple(_version(directory / name) for name in (PLAN, CATALOGUE)))
+
+
+@functools.lru_cache(maxsize=8)
+def _open(directory: Path, versions: tuple[tuple[int, ...], ...]) -> Agreement:
+    path = directory / PLAN
+    plan = Plan.load(path)
+    catalogue = Catalogue.load(directory / CATALOGUE)
+    rounds = plan.rounds(catalogue)
+    written = path.read_bytes()
+    if canonical_bytes(plan.document(catalogue)) != written:
+        raise ConfigError(f"{path}: lists other rounds than learner {plan.learner!r} makes here; nothing was run")
+    digest = hashlib.sha256(written).hexdigest()
+    return Agreement(directory, plan, digest, catalogue, plan.build_learner(), rounds)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    with named_failures(path, "read"):
+        found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,89 @@
+"""Files that are either whole or absent: temporary file, fsync, rename, fsync of the directory.
+
+A crash at any moment leaves the earlier file or the new one, never a part. Arrays travel as npz without pickle.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.errors import InputError
+
+Array = npt.NDArray[Any]
+
+
+@contextmanager
+def named_failures(path: Path, what: str) -> Iterator[None]:
+    """Turn an operating system's refusal (no space, no permission, no such folder) into one line.
+
+    Raises:
+      InputError: naming the path and the system's reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: cannot {what}: {reason}") from error
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Let `write` fill a temporary file, then put it durably in the place of `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with named_failures(path, "write"):
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Put `data` durably in the place of `path`."""
+    replace_file(path, lambda file: _write_all(file, data))
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add one line to the end of `path` and wait until it is on disk."""
+    with named_failures(path, "append"), path.open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write named arrays as npz, durably; names may contain '/'."""
+    held: dict[str, Any] = dict(arrays)
+    replace_file(path, lambda file: np.savez(file, **held))
+
+
+def load_arrays(path: Path) -> dict[str, Array]:
+    """Read what `save_arrays` wrote. Raises InputError when the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable array file ({type(error).__name__})") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
