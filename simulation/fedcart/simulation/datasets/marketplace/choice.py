@@ -12,12 +12,13 @@ import numpy as np
 from fedcart.simulation.datasets.marketplace.goods import Floats, Goods, Ints
 from fedcart.simulation.datasets.marketplace.people import People
 
-APPEAL = 0.55
-STYLE = 2.3
-STYLE2 = 1.5
-BRAND = 0.8
+APPEAL = 0.4
+STYLE = 3.6
+STYLE2 = 2.6
+BRAND = 0.9
 WRONG_STAGE = 2.5
-WHIM = 1.1
+WHIM = 0.7
+NOISE = 0.7
 
 
 def utility(people: People, goods: Goods, person: Ints, item: Ints, whim_seed: int) -> Floats:
@@ -29,7 +30,9 @@ def utility(people: People, goods: Goods, person: Ints, item: Ints, whim_seed: i
     wanted += np.float32(STYLE2) * (people.style2[person, department] == style)
     wanted += np.float32(BRAND) * people.loyalty[person] * (people.loyal[person, department] == goods.brand[item])
     wanted -= people.price_sense[person] * np.abs(goods.dearness[item] - people.target[person])
-    stage = goods.categories.stage[goods.category[item]]
+    category = goods.category[item]
+    wanted += people.habit[person, category]
+    stage = goods.categories.stage[category]
     wanted -= np.float32(WRONG_STAGE) * ((stage >= 0) & (stage != people.stage[person]))
     wanted += np.float32(WHIM) * whim(person, item, whim_seed)
     return np.asarray(wanted, np.float32)
@@ -43,11 +46,11 @@ def whim(person: Ints, item: Ints, seed: int) -> Floats:
     word *= np.uint64(0xD6E8FEB86659FD93)
     word ^= word >> np.uint64(32)
     word *= np.uint64(0xD6E8FEB86659FD93)
-    uniform = ((word >> np.uint64(40)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)
+    uniform = ((word >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
     return np.asarray(-np.log(-np.log(uniform)), np.float32)
 
 
 def gumbel(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """Standard Gumbel noise, float32: the highest utility + noise is a multinomial-logit choice."""
+    """Gumbel noise of scale NOISE: taking the highest utility + noise is a multinomial-logit choice."""
     uniform = rng.random(shape, dtype=np.float32) * np.float32(1 - 2e-7) + np.float32(1e-7)
-    return np.asarray(-np.log(-np.log(uniform)), np.float32)
+    return np.asarray(np.float32(-NOISE) * np.log(-np.log(uniform)), np.float32)

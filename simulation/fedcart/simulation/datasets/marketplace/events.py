@@ -18,8 +18,8 @@ VIEWS_A_LOOK = 4.2
 LOOKS = 0.5
 """Share of shown items that are looked at. An assumption."""
 RETURNED = 0.01
-CARTED, CART_KEPT = 0.30, 0.57
-SAVED, SAVED_KEPT = 0.14, 0.43
+CARTED, CART_KEPT = 0.30, 0.53
+SAVED, SAVED_KEPT = 0.14, 0.358
 
 
 def make_events(world: World) -> Dataset:

@@ -98,7 +98,7 @@ def make_goods(rng: np.random.Generator, items: int) -> Goods:
     style = _skewed(rng, items)
     brand, names, own_store, brand_level = _brands(rng, department, style)
     price, dearness = _prices(rng, categories, category, department, brand_level[brand])
-    appeal = (rng.normal(0, 1, items) - 0.12 * dearness).astype(np.float32)
+    appeal = (rng.normal(0, 1, items) - 0.25 * dearness).astype(np.float32)
     birth, death = _life(rng, items)
     return Goods(
         categories=categories,
@@ -136,7 +136,7 @@ def _brands(
     """Brand of each item, names, private shop of each item (-1 none), and each brand's price level [brands].
 
     A department has a dozen brands, each at home in one style: an item takes a brand of its own style half of
-    the time. Each shop has one private label, in four departments.
+    the time. Each shop has one private label, in six departments; the bigger the shop, the more items.
     """
     heads = [f"{h} {t}" for t in words.BRAND_TAILS for h in words.BRAND_HEADS]
     names = [heads[i] for i in rng.permutation(len(heads))]
@@ -147,12 +147,12 @@ def _brands(
     brand = np.zeros(len(department), np.int32)
     for d in range(departments):
         rows = np.flatnonzero(department == d)
-        of_style = np.where(home[d * per : (d + 1) * per] == style[rows, None], 6.0, 1.0) * weight[d * per : (d + 1) * per]
+        of_style = np.where(home[d * per : (d + 1) * per] == style[rows, None], 14.0, 1.0) * weight[d * per : (d + 1) * per]
         brand[rows] = d * per + _draw(rng, of_style)
     own_store = np.full(len(department), -1, np.int32)
     for store in range(STORES):
-        own = rng.choice(departments, 4, replace=False)
-        rows = np.isin(department, own) & (own_store < 0) & (rng.random(len(department)) < 0.045)
+        own = rng.choice(departments, 6, replace=False)
+        rows = np.isin(department, own) & (own_store < 0) & (rng.random(len(department)) < 0.02 + 0.5 * words.SHOP_SHARES[store])
         own_store[rows] = store
         brand[rows] = departments * per + store
     level = np.concatenate([rng.normal(0, 0.5, departments * per), np.full(STORES, -0.5)]).astype(np.float32)
@@ -193,9 +193,9 @@ def _listings(
 ) -> npt.NDArray[np.bool_]:
     """Which shop lists which item: big shops and loved items more; private labels at their shop only."""
     departments = len(words.DEPARTMENTS)
-    breadth = np.array([0.9, 0.2, -0.1, -0.4, -0.6, -0.9, -1.0, -1.3])
-    special = rng.normal(0, 0.8, (STORES, departments))
-    logit = breadth[:, None] + special[:, department] + 0.5 * appeal + rng.normal(0, 0.7, len(department))
+    breadth = np.array([2.2, 1.9, 1.7, 1.5, 1.5, 1.4, 1.3, 1.2])
+    special = rng.normal(0, 0.3, (STORES, departments))
+    logit = 2.5 * (breadth[:, None] + appeal + 0.5 * rng.normal(0, 1, len(department))) + special[:, department]
     listed = rng.random((STORES, len(department))) < 1 / (1 + np.exp(-logit))
     nowhere = ~listed.any(axis=0)
     listed[0, nowhere] = True

@@ -16,7 +16,10 @@ import numpy.typing as npt
 from fedcart.simulation.datasets.marketplace import vocabulary as words
 from fedcart.simulation.datasets.marketplace.goods import STORES, STYLES, Floats, Goods, Ints
 
-TRIBES = 24
+TRIBES = 60
+HABIT = 1.2
+MIX = 1.3
+"""Concentration of a person's department mix: the lower, the fewer departments."""
 STAGE_SHARES = (0.08, 0.17, 0.24, 0.22, 0.17, 0.12)
 
 
@@ -28,6 +31,7 @@ class People:
       store: the main shop; second: another shop for 6 % of the people, else -1.
       stage: position in STAGES.
       mix: float32 [people, departments], rows sum to 1.
+      habit: float32 [people, categories], a lasting bonus of each category.
       style, style2: int32 [people, departments], first and second favourite style within each department.
       loyal: int32 [people, departments], the favourite brand of each department; loyalty: its bonus, 0 for half.
       target, price_sense: the dearness a person looks for, and how sharply.
@@ -42,6 +46,7 @@ class People:
     second: Ints
     stage: Ints
     mix: Floats
+    habit: Floats
     style: Ints
     style2: Ints
     loyal: Ints
@@ -67,7 +72,7 @@ def make_people(rng: np.random.Generator, people: int, goods: Goods) -> People:
     store = rng.choice(STORES, people, p=shares / shares.sum()).astype(np.int32)
     stage_at = rng.dirichlet(12 * np.array(STAGE_SHARES), STORES)
     stage = draw(rng, stage_at[store])
-    tribe_at = rng.dirichlet(np.full(TRIBES, 0.8), (STORES, len(words.STAGES)))
+    tribe_at = rng.dirichlet(np.full(TRIBES, 8.0), (STORES, len(words.STAGES)))
     tribe = draw(rng, tribe_at[store, stage] + 0.01)
     style_of = rng.integers(0, STYLES, (2, TRIBES, departments))
     style, style2 = (
@@ -76,11 +81,13 @@ def make_people(rng: np.random.Generator, people: int, goods: Goods) -> People:
     )
     bulk = rng.random(people) < 0.02
     baskets, lines = _pace(rng, people, bulk)
+    browse = rng.poisson(rng.gamma(1.0, 1.6, people) + 0.4 * baskets).astype(np.int32) + (baskets == 0)
     return People(
         store=store,
-        second=_second_shop(rng, store, shares),
+        second=_second_shop(rng, store, shares, baskets + browse),
         stage=stage,
         mix=_mix(rng, store, stage),
+        habit=rng.normal(0, HABIT, (people, len(goods.categories.names))).astype(np.float32),
         style=style.astype(np.int32),
         style2=style2.astype(np.int32),
         loyal=_loyal(rng, goods, style.astype(np.int32)),
@@ -89,8 +96,8 @@ def make_people(rng: np.random.Generator, people: int, goods: Goods) -> People:
         price_sense=rng.gamma(2, 0.2, people).astype(np.float32),
         baskets=baskets,
         lines=lines,
-        browse=rng.poisson(rng.gamma(1.0, 1.6, people) + 0.4 * baskets).astype(np.int32) + (baskets == 0),
-        gifting=rng.beta(1.0, 3.2, people).astype(np.float32),
+        browse=browse,
+        gifting=rng.beta(1.0, 4.5, people).astype(np.float32),
         bulk=bulk,
         join=np.where(rng.random(people) < 0.65, 0, rng.integers(0, 330, people)).astype(np.int32),
         opted_out=rng.random(people) < 0.03,
@@ -103,20 +110,21 @@ def draw(rng: np.random.Generator, weights: npt.NDArray[Any]) -> Ints:
     return np.asarray((heap < rng.random((len(heap), 1)) * heap[:, -1:]).sum(axis=1), np.int32)
 
 
-def _second_shop(rng: np.random.Generator, store: Ints, shares: npt.NDArray[np.float64]) -> Ints:
-    """Another shop for 6 % of the people, -1 for the rest."""
+def _second_shop(rng: np.random.Generator, store: Ints, shares: npt.NDArray[np.float64], visits: Ints) -> Ints:
+    """Another shop for those of the people who come often that 6 % of all are seen in two; -1 for the rest."""
     other = rng.choice(STORES, len(store), p=shares / shares.sum())
     other = np.where(other == store, (store + 1) % STORES, other)
-    return np.where(rng.random(len(store)) < 0.06, other, -1).astype(np.int32)
+    often = visits >= 6
+    return np.where(often & (rng.random(len(store)) < 0.073 / often.mean()), other, -1).astype(np.int32)
 
 
 def _mix(rng: np.random.Generator, store: Ints, stage: Ints) -> Floats:
     """Department mixes: Dirichlet about catalogue share x shop (Dirichlet) x stage of life."""
     base = np.array([share for _, share, _ in words.DEPARTMENTS])
-    shop = rng.dirichlet(14 * base, STORES) / base
+    shop = rng.dirichlet(70 * base, STORES) / base
     life = rng.lognormal(0, 0.5, (len(words.STAGES), len(base)))
     alpha = base * (0.35 + 0.65 * shop[store]) * life[stage]
-    alpha = 3.2 * alpha / alpha.sum(axis=1, keepdims=True)
+    alpha = MIX * alpha / alpha.sum(axis=1, keepdims=True)
     mix = rng.standard_gamma(alpha.astype(np.float32), dtype=np.float32) + np.float32(1e-4)
     return np.asarray(mix / mix.sum(axis=1, keepdims=True), np.float32)
 
@@ -136,11 +144,11 @@ def _loyal(rng: np.random.Generator, goods: Goods, style: Ints) -> Ints:
 def _pace(rng: np.random.Generator, people: int, bulk: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
     """Buying visits and items a visit. A quarter has only looked so far; of the rest a third came once."""
     once = rng.random(people) < 0.34
-    more = 2 + np.floor(rng.gamma(0.75, 4.2, people))
+    more = 2 + np.floor(rng.gamma(1.0, 1.8, people))
     baskets = np.where(once, 1, np.minimum(more, 60))
-    lines = np.clip(rng.lognormal(np.log(6.2), 0.75, people), 1, 40)
-    lines = np.where(once, lines * 1.3, lines) * np.where(baskets > 8, 0.75, 1)
-    looks = rng.random(people) < 0.26
+    lines = np.clip(rng.lognormal(np.log(7.0), 0.66, people), 1, 40)
+    lines = np.where(once, np.where(rng.random(people) < 0.18, 1.2, lines * 1.3), lines) * np.where(baskets > 8, 0.75, 1)
+    looks = rng.random(people) < 0.35
     baskets = np.where(looks & ~bulk, 0, baskets)
-    lines = np.where(bulk, np.minimum(lines * 2.5, 60), lines)
+    lines = np.where(bulk, np.minimum(lines * 1.8, 60), lines)
     return baskets.astype(np.int32), lines.astype(np.float32)

@@ -15,6 +15,9 @@ from fedcart.simulation.datasets.marketplace import vocabulary as words
 from fedcart.simulation.datasets.marketplace.goods import STORES, Floats, Goods, Ints
 
 MONTHS = 12
+PUSH = 0.15
+"""How much shops differ in what they push, standard deviation of log facings."""
+SHOWN_APPEAL = 0.75
 FACINGS = 2048
 """Places of one department's shelf."""
 MONTH_START = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365])
@@ -54,7 +57,7 @@ def make_shelves(rng: np.random.Generator, goods: Goods) -> Shelves:
     """Fill all shelves, month by month; an item is shown while on sale for at least ten days of the month."""
     items = len(goods)
     departments = len(words.DEPARTMENTS)
-    push = rng.normal(0, 0.55, (STORES, items))
+    push = rng.normal(0, PUSH, (STORES, items))
     gift = goods.categories.gift[goods.category]
     exposure = np.full((STORES, MONTHS, items), -np.inf, np.float32)
     promoted = rng.random((STORES, MONTHS, items)) < 0.25
@@ -65,7 +68,7 @@ def make_shelves(rng: np.random.Generator, goods: Goods) -> Shelves:
         begin, end = MONTH_START[month], MONTH_START[month + 1]
         alive = np.minimum(goods.death, end) - np.maximum(goods.birth, begin) >= 10
         for store in range(STORES):
-            weight = 0.75 * goods.appeal + push[store] + season(goods, month) + 0.5 * promoted[store, month]
+            weight = SHOWN_APPEAL * goods.appeal + push[store] + season(goods, month) + 0.5 * promoted[store, month]
             on = goods.listed[store] & alive
             exposure[store, month, on] = weight[on]
             for d, rows in enumerate(by_department):

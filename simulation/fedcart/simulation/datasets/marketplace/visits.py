@@ -25,7 +25,7 @@ A_PAGE = 3.0
 """Mean items taken from a page of a buying visit."""
 MEMORY = 48
 """Latest purchases of a person that can be bought again."""
-GIFT_MONTHS = (0.5, 0.6, 0.5, 0.4, 0.6, 0.4, 0.3, 0.4, 0.6, 1.2, 4.6, 3.4)
+GIFT_MONTHS = (0.5, 0.6, 0.5, 0.4, 0.6, 0.4, 0.3, 0.4, 0.6, 1.2, 3.7, 2.8)
 STAY = 0.55
 """Session drift: the chance that the next page stays in the department of the page before."""
 
@@ -71,7 +71,7 @@ def plan_visits(rng: np.random.Generator, world: World, counts: Ints, buying: bo
     second = day.astype(np.int64) * 86_400 + rng.normal(14.5 * 3600, 3.5 * 3600, len(person)).clip(0, 86_000).astype(np.int64)
     order = np.lexsort((second, person))
     person, present, day, second = person[order], present[order], day[order].astype(np.int32), second[order]
-    away = (people.second[person] >= 0) & (rng.random(len(person)) < 0.225)
+    away = (people.second[person] >= 0) & (rng.random(len(person)) < 0.17)
     lines = 1 + rng.poisson(np.maximum(people.lines[person] - 1, 0.2) * rng.gamma(2.5, 1 / 2.5, len(person)))
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return Visits(
@@ -96,7 +96,7 @@ def show_pages(
     place = rng.integers(0, FACINGS, (len(visit), SHOWN), dtype=np.int16)
     store, page_month = visits.store[visit][:, None], month[:, None]
     item = world.shelves.items[store, page_month, department[:, None], place]
-    present = np.flatnonzero(visits.present[visit])
+    present = np.flatnonzero(visits.present[visit] & (rng.random(len(visit)) < 0.5))
     item[present] = world.shelves.gift[store[present], page_month[present], place[present]]
     whose = np.repeat(visit, SHOWN)
     return offer(rng, world, visits, whose, item.ravel(), 0, 0.0)
@@ -127,7 +127,7 @@ def offer(
     wish += np.float32(0.5) * world.shelves.promoted[visits.store[visit], month[sold], item]
     # A present is for somebody else: half of the buyer's own taste, and what makes a good present.
     gift = visits.present[visit]
-    wish = np.where(gift, np.float32(0.6) * wish + world.goods.categories.gift[world.goods.category[item]], wish)
+    wish = np.where(gift, np.float32(0.8) * wish + np.float32(2.8) * world.goods.categories.gift[world.goods.category[item]], wish)
     wish = np.where(world.people.bulk[person], np.float32(0.5) * wish, wish)
     wish += extra + choice.gumbel(rng, item.shape)
     kind = np.full(len(item), strip, np.uint8)
@@ -187,7 +187,7 @@ def buy_again(rng: np.random.Generator, world: World, visits: Visits, rows: npt.
     return take(strip, visits.lines + 2)
 
 
-REPLENISH = 0.22
+REPLENISH = 0.3
 RARELY = 0.012
 
 
@@ -200,7 +200,7 @@ def goes_with(rng: np.random.Generator, world: World, visits: Visits, bought: Sh
     return Shown(strip.visit, strip.item, strip.eager, strip.eager > NO_THANKS, strip.strip)
 
 
-GOES_WITH = 0.0
+GOES_WITH = 1.0
 NO_THANKS = 4.2
 
 

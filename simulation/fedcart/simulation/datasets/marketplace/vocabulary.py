@@ -163,6 +163,14 @@ STYLE_WORDS = (
     "Bright|Rainbow|Neon|Confetti",
     "Coastal|Navy|Stripe|Shell",
     "Heritage|Tartan|Tweed|Crest",
+    "Boho|Rattan|Fringe|Mosaic",
+    "Cosy|Knit|Fleece|Hygge",
+    "Playful|Dotty|Fox|Owl",
+    "Luxe|Gold|Velvet|Marble",
+    "Cottage|Gingham|Daisy|Bluebell",
+    "Eco|Bamboo|Hemp|Recycled",
+    "Art Deco|Geometric|Brass|Fan",
+    "Tropical|Palm|Flamingo|Citrus",
 )
 """Variants that hidden style 0, 1, ... of a department favours; a title carries one only now and then."""
 PLAIN_WORDS = "Classic|Small|Large|Mini|Everyday|Family|Deluxe|Handy|Original|Fine|Natural|Soft|Light|Round".split("|")
