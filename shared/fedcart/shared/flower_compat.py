@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -39,7 +42,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedcart.shared.errors import ProtocolError
+from fedcart.shared.errors import FedcartError, ProtocolError
 
 logging.getLogger("flwr").setLevel(logging.WARNING)
 
@@ -58,6 +61,7 @@ __all__ = [
     "RecordDict",
     "Run",
     "ServerApp",
+    "SimulationRuntime",
     "UserConfig",
     "become_coordinator",
     "error_name",
@@ -143,3 +147,103 @@ def from_wire(wire: tuple[bytes, dict[str, bytes]]) -> Message:
             raise ProtocolError(f"a message carried a {type(content).__name__}; it was not used")
         message.content = content
     return message
+
+
+class SimulationRuntime:
+    """Flower's simulation runtime (ray workers) as a context: nodes wait for messages on `grid` until it is left.
+
+    `flwr.simulation.run_simulation` passes no configuration to the nodes, keeps them in no order and is deprecated;
+    the parts it is made of do what is needed. The ServerApp runs in the caller's thread, the runtime in another.
+    """
+
+    def __init__(
+        self, load_app: Callable[[], ClientApp], node_configs: Sequence[UserConfig], backend: Mapping[str, Any]
+    ) -> None:
+        """`load_app` must be importable by the workers; `backend` is RayBackend's configuration.
+
+        Each node configuration needs a 'partition-id', the position of the node.
+        """
+        from flwr.common.constant import HEARTBEAT_INTERVAL_INF, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+        from flwr.compat.client.run_info_store import DeprecatedRunInfoStore
+        from flwr.proto.task_pb2 import Task
+        from flwr.server.superlink.linkstate import InMemoryLinkState, LinkStateFactory
+        from flwr.server.superlink.linkstate.in_memory_linkstate import RunRecord
+        from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID
+        from flwr.supercore.object_store import ObjectStoreFactory
+        from flwr.superlink.federation import NoOpFederationManager
+
+        run = Run.create_empty(secrets.randbits(62) + 1)
+        run.primary_task_id, run.federation_id = 1, NOOP_FEDERATION_ID
+        become_coordinator(run.run_id)
+        factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory())
+        state = factory.state()
+        if not isinstance(state, InMemoryLinkState):
+            raise TypeError(f"Flower's in-memory state is a {type(state).__name__}")
+        state.run_ids[run.run_id] = RunRecord(run=run)
+        state.task_store[1] = Task(task_id=1, run_id=run.run_id)
+        self._stores: dict[int, Any] = {}
+        for config in node_configs:
+            node = state.create_node(
+                NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, secrets.token_bytes(32), heartbeat_interval=HEARTBEAT_INTERVAL_INF
+            )
+            state.acknowledge_node_heartbeat(node_id=node, heartbeat_interval=HEARTBEAT_INTERVAL_INF)
+            self._stores[node] = DeprecatedRunInfoStore(node_id=node, node_config=config)
+            self._stores[node].register_context(run_id=run.run_id, run=run)
+        self._factory, self._load_app, self._backend = factory, load_app, dict(backend)
+        self._stop, self._ready = threading.Event(), threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name="flower-simulation")
+        self.grid = self._ordered_grid()
+        self.grid.set_run(run)
+
+    def __enter__(self) -> SimulationRuntime:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise FedcartError when the runtime has ended on its own."""
+        if self._stop.is_set():
+            reason = type(self._failure).__name__ if self._failure else "no error was given"
+            raise FedcartError(f"Flower's simulation runtime stopped: {reason}") from self._failure
+
+    def _serve(self) -> None:
+        from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
+        from flwr.server.superlink.fleet.vce.metrics import VceMetrics
+        from flwr.server.superlink.fleet.vce.vce_api import run_api
+
+        def start_backend() -> RayBackend:
+            backend = RayBackend(self._backend)
+            self._ready.set()
+            return backend
+
+        partitions = {node: partition for partition, node in enumerate(self._stores)}
+        try:
+            run_api(self._load_app, start_backend, partitions, self._factory, self._stores, self._stop, VceMetrics())
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._stop.set()
+            self._ready.set()
+
+    def _ordered_grid(self) -> Grid:
+        from flwr.superlink.grid import InMemoryGrid
+
+        runtime = self
+
+        class OrderedGrid(InMemoryGrid):
+            """Nodes in the order of their stores; an error instead of waiting for a runtime that is gone."""
+
+            def get_node_ids(self) -> Iterable[int]:
+                runtime.check()
+                return list(runtime._stores)
+
+            def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+                runtime.check()
+                return super().pull_messages(message_ids)
+
+        return OrderedGrid(self._factory)

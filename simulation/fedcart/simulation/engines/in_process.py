@@ -29,7 +29,8 @@ from fedcart.shared.flower_compat import (
     to_wire,
 )
 from fedcart.simulation.engines import EngineSettings
-from fedcart.simulation.engines.faults import FaultHook, FaultyGrid, coin_drops
+from fedcart.simulation.engines.coordinator import run_coordinator
+from fedcart.simulation.engines.faults import FaultHook
 
 log = logging.getLogger("fedcart.engine")
 Mode = Literal["copy", "wire", "lazy"]
@@ -40,26 +41,14 @@ FIRST_NODE = SUPERLINK_NODE_ID + 1
 
 def run_in_process(directory: Path, stores: int, settings: EngineSettings, faults: FaultHook | None = None) -> None:
     """Run the two apps to completion; see `fedcart.simulation.engines.run`."""
-    from fedcart.client.app import app as client_app
-    from fedcart.server.app import app as server_app
+    from fedcart.client.app import app
 
     def node_config(store: int) -> UserConfig:
         return {"records": str(directory), "store": store}
 
     become_coordinator(RUN_ID)
-    with InProcessGrid(client_app, stores, node_config, settings.mode, settings.threads) as inner:
-        grid: Grid = inner
-        if settings.drop_rate > 0:
-            faults = coin_drops(settings.drop_rate, settings.seed, faults)
-        if faults is not None:
-            grid = FaultyGrid(inner, faults)
-        run_config: UserConfig = {
-            "run-dir": str(directory),
-            "deadline-s": settings.deadline_s,
-            "quorum": settings.least(stores),
-        }
-        context = Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), run_config)
-        server_app(grid=grid, context=context)
+    with InProcessGrid(app, stores, node_config, settings.mode, settings.threads) as grid:
+        run_coordinator(grid, directory, stores, settings, faults)
 
 
 class InProcessGrid(Grid):

@@ -1,0 +1,79 @@
+"""Both apps on Flower's own simulation runtime: the ServerApp here, the stores in ray worker processes.
+
+Nothing outlives the run: no SuperLink, a ray of our own on the loopback interface, its files in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.flower_compat import ClientApp, Grid, SimulationRuntime, UserConfig
+from fedcart.simulation.engines import EngineSettings
+from fedcart.simulation.engines.coordinator import run_coordinator
+from fedcart.simulation.engines.faults import FaultHook
+
+OBJECT_STORE_BYTES = 1 << 28
+"""Shared memory of ray; what does not fit goes to the temporary folder."""
+
+
+def run_on_ray(directory: Path, stores: int, settings: EngineSettings, faults: FaultHook | None = None) -> None:
+    """Run the two apps to completion; see `fedcart.simulation.engines.run`."""
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("engine 'ray' needs ray, which is not installed", "pip install 'fedcart[simulation]'")
+    place = str(directory.resolve())
+    configs: list[UserConfig] = [{"partition-id": store, "records": place} for store in range(stores)]
+    with (
+        tempfile.TemporaryDirectory(prefix="fedcart-", ignore_cleanup_errors=True) as folder,
+        environment(
+            FLWR_HOME=f"{folder}/flwr",
+            PYTHONPATH=os.environ.get("PYTHONPATH", ""),  # RayBackend changes it
+            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",  # or ray prints a tip
+        ),
+        SimulationRuntime(load_client_app, configs, ray_backend(settings.threads, folder)) as runtime,
+    ):
+        grid: Grid = runtime.grid
+        run_coordinator(grid, directory, stores, settings, faults)
+
+
+def load_client_app() -> ClientApp:
+    """The ClientApp, imported where it runs."""
+    from fedcart.client.app import app
+
+    return app
+
+
+def ray_backend(workers: int, folder: str) -> dict[str, dict[str, object]]:
+    """RayBackend's configuration: a local ray with that many one-core workers."""
+    init = {
+        "address": "local",
+        "num_cpus": workers,
+        "num_gpus": 0,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": folder,
+    }
+    return {"init_args": init, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "actor": {"tensorflow": 0}}
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables for the time of a run."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
