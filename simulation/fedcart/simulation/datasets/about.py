@@ -118,7 +118,7 @@ BUILT_IN: Mapping[str, About] = {
         files=("transactions_sample.csv.gz", "products.csv.gz"),
         fields="title, category, department; customer, item, time, quantity, basket, store, home store",
         cleaning="dropped: product without a type, quantity not positive, store outside the 40 largest",
-        counts={"rows": 75_000, "stores": 40, "customers": 1_712, "customers before 2017-10-15": 1_638},
+        counts={"rows": 75_000, "stores": 40, "customers": 1_712, "items": 2_378},
     ),
     "jdata": _multi_behaviour("jdata", {"customers": 92_131, "users incl. viewers": 93_334, "items": 24_624}),
     "tmall": _multi_behaviour("tmall", {"users incl. viewers": 41_738, "items": 11_953}),

@@ -32,7 +32,7 @@ _PRODUCTS = {"product_id": "int64", "department": "str", "product_category": "st
 
 
 def read(folder: Path) -> Dataset:
-    """Purchases by basket of 1,712 households; 1,638 have lines before 2017-10-15 (the training part)."""
+    """Purchases by basket of 1,712 households in 40 stores."""
     products = _products(find(folder, "products.csv.gz", "products.csv"))
     lines = _lines(find(folder, "transactions_sample.csv.gz", "transactions_sample.csv"))
     catalogue = _catalogue(products)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def export(dataset: Dataset, folder: Path, file_format: str) -> dict[str, Path]:
 
 def _interactions(dataset: Dataset) -> pd.DataFrame:
     events = dataset.interactions
-    columns = {
+    columns: dict[str, Any] = {
         "customer": events.customer,
         "item": np.array(dataset.catalogue.ids, object)[events.item],
         "behaviour": np.array(BEHAVIOURS, object)[events.behaviour],

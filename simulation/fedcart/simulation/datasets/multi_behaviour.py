@@ -18,7 +18,7 @@ import numpy as np
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import BEHAVIOURS, Interactions
 from fedcart.simulation.datasets.dataset import Dataset, Reading
-from fedcart.simulation.datasets.files import find, find_any, read_integers
+from fedcart.simulation.datasets.files import find, read_integers
 
 BEHAVIOUR_OF_FILE: Mapping[str, str] = {"buy": "purchase", "cart": "cart", "collect": "favourite"}
 
@@ -31,9 +31,9 @@ def read(folder: Path) -> Dataset:
     parts, rows = [], 0
     for stem, behaviour in BEHAVIOUR_OF_FILE.items():
         names = [f"{prefix}{stem}.txt{suffix}" for prefix in (f"{folder.name}_", "") for suffix in (".gz", "")]
-        path = find(folder, *names) if stem == "buy" else find_any(folder, *names)
-        if path is None:
-            continue  # taobao has no collect
+        if folder.name == "taobao" and stem == "collect":
+            continue  # it has none
+        path = find(folder, *names)
         table = read_integers(path, {"user": 0, "item": 1}, separator=" ")
         pairs = np.column_stack([table["user"], table["item"]])
         _, first = np.unique(pairs, axis=0, return_index=True)

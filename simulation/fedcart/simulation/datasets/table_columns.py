@@ -43,8 +43,8 @@ def identifiers(column: pd.Series, where: str) -> pd.Series:
     if decimal.any():
         whole = text.str.fullmatch(r"-?\d+").fillna(False).to_numpy(bool)
         if whole.any():
-            other = decimal if whole[np.flatnonzero(whole | decimal)[0]] else whole
-            _refuse_first(other, column, where, "mixes ids like 17850 and 17850.0 (mixed id types)")
+            minority = decimal if whole[np.flatnonzero(whole | decimal)[0]] else whole
+            _refuse_first(minority, column, where, "mixes ids like 17850 and 17850.0 (mixed id types)")
         text = text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
     return text.astype(object)
 
@@ -65,12 +65,12 @@ def seconds(column: pd.Series, where: str) -> tuple[npt.NDArray[np.int64], Bools
             return np.clip(whole, -(2.0**62), 2.0**62).astype(np.int64), ~finite
         texts = column.map(_iso, na_action="ignore")
         stamps = pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601")
-    good = stamps.notna().to_numpy(bool)
+    good: Bools = stamps.notna().to_numpy(bool)
     if present.any() and not good.any():
         hint = "times are ISO 8601 (2024-05-17 08:30:00) or seconds since 1970"
         _refuse_first(pd.Series(present, column.index), column, where, "is not a time", hint)
     plain = stamps.fillna(pd.Timestamp(0, tz="UTC")).dt.tz_localize(None).astype("datetime64[s]")
-    return plain.astype("int64").to_numpy(np.int64), np.logical_not(good)
+    return np.asarray(plain.astype("int64"), np.int64), ~good
 
 
 def numbers(column: pd.Series, where: str) -> npt.NDArray[np.float64]:
