@@ -14,6 +14,7 @@ from fedcart.simulation.config import SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset
 
 FIRST_HELD_OUT_DAY = {
+    "marketplace": "2025-10-23",
     "online-retail": "2011-10-01",
     "complete-journey": "2017-10-01",
 }

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fedcart.simulation.baselines.central import run_centrally
 
 from fedcart.client.local_table import MappedTable
 from fedcart.client.records import LOCAL, RECORDS, write_records
@@ -20,6 +19,7 @@ from fedcart.shared.canonical import content_hash
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import FedcartError
 from fedcart.shared.learners.base import Learner
+from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.plan import Plan
 from fedcart.simulation import baselines, engines
 from fedcart.simulation.config import Config
@@ -84,15 +84,8 @@ class Trainings:
         """The same learner on the split's customers as if they were one store."""
         if split.train.customers == 0:
             return empty_ranking(split)
-        trained = run_centrally(
-            self.learner,
-            split.train,
-            self.catalogue,
-            self.plan.seed,
-            customers_bound=self.plan.customers_bound,
-            progress=self.progress.step if show else None,
-        )
-        return rank(self.learner.scorer(trained.state, self.catalogue), split, trained.customers.local)
+        progress = self.progress.step if show else None
+        return rank_pooled(self.learner, split, self.catalogue, self.plan.seed, self.plan.customers_bound, progress)
 
     def baseline(self, name: str, settings: dict[str, Any]) -> Ranking:
         """A method that sees all data."""
@@ -118,6 +111,20 @@ class Trainings:
             values = metrics.several(small.held_out.indptr, self._rank_model(small).new).values["ndcg@10"]
             self.curve[index] = float(values.mean()) if len(values) else 0.0
         self.progress.step(index + 1, rounds, "rounds")
+
+
+def rank_pooled(
+    learner: Learner,
+    split: Split,
+    catalogue: Catalogue,
+    seed: int,
+    customers_bound: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ranking:
+    """Train on the split's customers as one store, without Flower, and rank them."""
+    pooled = MemoryCustomers(split.train)
+    state = run_rounds(learner, [pooled], catalogue, seed, customers_bound, progress)
+    return rank(learner.scorer(state, catalogue), split, pooled.local)
 
 
 def empty_ranking(split: Split) -> Ranking:
