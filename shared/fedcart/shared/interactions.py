@@ -33,7 +33,7 @@ class Interactions:
       item: int32, position in the catalogue.
       behaviour: uint8, position in BEHAVIOURS.
       time: int64, seconds since 1970 UTC, or NO_TIME.
-      value: float32, rating or quantity; 1 where the source has none.
+      value: float32, rating or quantity; 1 where the source has none, NaN where this rating is not known.
       basket: int64, events of one visit share a number; -1 where the source has none.
       store: int32, index of the shop where it happened; -1 where the source has none.
     """
