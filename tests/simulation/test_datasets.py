@@ -194,7 +194,9 @@ def _ml_1m_archive(folder: Path) -> None:
     folder.mkdir()
     with zipfile.ZipFile(folder / "ml-1m.zip", "w") as archive:
         archive.writestr("ml-1m/ratings.dat", "1::20::5::100\n1::10::3::90\n7::10::4::80\n")
-        archive.writestr("ml-1m/movies.dat", "10::Café (1999)::Drama|War\n20::B: C::Comedy\n30::D (2000)::Drama\n".encode("latin-1"))
+        archive.writestr(
+            "ml-1m/movies.dat", "10::Café (1999)::Drama|War\n20::B: C::Comedy\n30::D (2000)::Drama\n".encode("latin-1")
+        )
 
 
 def test_ml_1m_reads_the_original_archive(tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def test_a_mapped_csv_becomes_interactions(tmp_path: Path) -> None:
     assert found.homes.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("time", ["1970-01-01T00:01:40", "1970-01-01 00:01:40+00:00", "1970-01-01T02:01:40+02:00", "100"])
+@pytest.mark.parametrize(
+    "time", ["1970-01-01T00:01:40", "1970-01-01 00:01:40+00:00", "1970-01-01T02:01:40+02:00", "100"]
+)
 def test_times_are_seconds_or_iso_8601(tmp_path: Path, time: str) -> None:
     found = read(csv(tmp_path, f"customer,item,time\na,x,{time}\n"), TableOptions())
     assert found.interactions.time.tolist() == [100]
@@ -163,7 +165,11 @@ HEADER = "customer,item,time,value\n"
     [
         ("", TableOptions(), ("the file is empty",)),
         (HEADER, TableOptions(), ("has no row",)),
-        ("costumer,item\na,x\n", TableOptions(columns={"customer": "customer"}), ("'customer'", "did you mean 'costumer'")),
+        (
+            "costumer,item\na,x\n",
+            TableOptions(columns={"customer": "customer"}),
+            ("'customer'", "did you mean 'costumer'"),
+        ),
         ("who,item\na,x\n", TableOptions(), ("no column is mapped to 'customer'", "item, who")),
         (HEADER, TableOptions(columns={"custmer": "a"}), ("'custmer'", "did you mean 'customer'")),
         (HEADER + "a,x,soon,1\n", TableOptions(), ("column 'time', row 1: 'soon' is not a time",)),
@@ -259,12 +265,16 @@ def test_one_customer_and_one_item_are_enough(tmp_path: Path) -> None:
     assert (found.customers, len(found.catalogue), len(found.interactions)) == (1, 1, 1)
 
 
-_cell = st.one_of(st.sampled_from(["", "a", "7", "7.0", "-1", "nan", "1e400", "2999-01-01", "0", "x y"]), st.text(max_size=4))
+_cell = st.one_of(
+    st.sampled_from(["", "a", "7", "7.0", "-1", "nan", "1e400", "2999-01-01", "0", "x y"]), st.text(max_size=4)
+)
 
 
 @given(rows=st.lists(st.tuples(_cell, _cell, _cell, _cell), max_size=12))
 @settings(max_examples=30, deadline=None)
-def test_any_table_is_read_or_refused_in_words(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]]) -> None:
+def test_any_table_is_read_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]]
+) -> None:
     path = tmp_path_factory.mktemp("any") / "t.csv"
     pd.DataFrame(rows, columns=["customer", "item", "time", "value"]).to_csv(path, index=False, encoding="utf-8")
     try:
