@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from fedcart.client.gate import release
 from fedcart.client.records import StoreRecords
@@ -55,11 +54,11 @@ def _answer(message: Message, context: Context) -> RecordDict:
     return write_reply(totals)
 
 
-def _place(context: Context) -> tuple[Path, int]:
+def _place(context: Context) -> tuple[str, int]:
     """The directory of this store's files and its number there."""
     node, run = context.node_config, context.run_config
     directory = node.get("records", run.get("records"))
     store = node.get("store", node.get("partition-id"))
     if not isinstance(directory, str) or not isinstance(store, int):
         raise ConfigError("the node's configuration names no 'records' directory and 'store' number")
-    return Path(directory), store
+    return directory, store

@@ -27,15 +27,15 @@ Generations = tuple[Float32Array, Float32Array]
 class MappedTable:
     """One store's rows of a directory's local tables, seen from one round."""
 
-    def __init__(self, directory: Path, start: int, stop: int, total: int, round_index: int) -> None:
+    def __init__(self, directory: str, start: int, stop: int, total: int, round_index: int) -> None:
         """Rows start..stop - 1 of the directory's `total` customers. Round 0 forgets what an earlier run left."""
         self._directory = directory
         self._start, self._stop, self._total = start, stop, total
         self._round = round_index
         self._open: dict[str, tuple[npt.NDArray[np.int32], Generations]] = {}
         self._written: set[str] = set()
-        if round_index == 0 and directory.is_dir():
-            for path in sorted(directory.glob("*.stamps.npy")):
+        if round_index == 0 and os.path.isdir(directory):
+            for path in sorted(Path(directory).glob("*.stamps.npy")):
                 stamps = np.load(path, mmap_mode="r+")
                 stamps[start:stop] = 0
 
@@ -101,7 +101,7 @@ class MappedTable:
         if not name.replace(".", "_").isidentifier():
             raise ProtocolError(f"local table {name!r}: a name is letters, digits, '_' and '.'")
         if name not in self._open:
-            paths = [self._directory / f"{name}.{part}.npy" for part in ("0", "1", "stamps")]
+            paths = [Path(self._directory) / f"{name}.{part}.npy" for part in ("0", "1", "stamps")]
             if not create and not paths[2].exists():
                 return None
             for path, columns, dtype in zip(paths, (width, width, 2), ("<f4", "<f4", "<i4"), strict=True):

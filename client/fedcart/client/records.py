@@ -21,7 +21,7 @@ from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import DataError
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, LocalTable
-from fedcart.shared.storage import named_failures, replace_bytes
+from fedcart.shared.storage import FileVersion, file_version, named_failures, replace_bytes
 
 RECORDS = "records"
 LOCAL = "local"
@@ -70,17 +70,18 @@ class StoreRecords:
         self.local: LocalTable = self.table
 
     @classmethod
-    def open(cls, directory: Path, store: int, round_index: int = 0) -> StoreRecords:
+    def open(cls, directory: Path | str, store: int, round_index: int = 0) -> StoreRecords:
         """Store number `store` of `directory`/records, as round `round_index` sees it.
 
         Raises:
           DataError: no such records or store.
         """
-        histories, offsets = _open(directory / RECORDS, _version(directory / RECORDS))
+        records = f"{directory}/{RECORDS}"
+        histories, offsets = _open(records, file_version(f"{records}/{_ABOUT}"))
         if not 0 <= store < len(offsets) - 1:
-            raise DataError(f"{directory / RECORDS}: store {store} of {len(offsets) - 1}; nothing was read")
+            raise DataError(f"{records}: store {store} of {len(offsets) - 1}; nothing was read")
         start, stop = int(offsets[store]), int(offsets[store + 1])
-        table = MappedTable(directory / RECORDS / LOCAL, start, stop, histories.customers, round_index)
+        table = MappedTable(f"{records}/{LOCAL}", start, stop, histories.customers, round_index)
         return cls(histories.slice(start, stop), table)
 
     @property
@@ -96,15 +97,10 @@ class StoreRecords:
 
 
 @functools.lru_cache(maxsize=4)
-def _open(records: Path, version: tuple[int, int]) -> tuple[Histories, npt.NDArray[np.int64]]:
+def _open(place: str, version: FileVersion) -> tuple[Histories, npt.NDArray[np.int64]]:
+    records = Path(place)
     with named_failures(records, "read"):
         about = json.loads((records / _ABOUT).read_bytes())
         arrays = {name: np.asarray(np.load(records / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS}
         offsets = np.load(records / "stores.npy", allow_pickle=False)
     return Histories(about["items_total"], **arrays), offsets
-
-
-def _version(records: Path) -> tuple[int, int]:
-    with named_failures(records, "read"):
-        found = (records / _ABOUT).stat()
-    return found.st_ino, found.st_mtime_ns

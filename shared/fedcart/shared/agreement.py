@@ -19,7 +19,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners.base import Learner, Round
 from fedcart.shared.plan import Plan
-from fedcart.shared.storage import named_failures
+from fedcart.shared.storage import FileVersion, file_version
 
 PLAN = "plan.json"
 CATALOGUE = "catalogue.json"
@@ -44,18 +44,19 @@ class Agreement:
     rounds: tuple[Round, ...]
 
     @classmethod
-    def open(cls, directory: Path) -> Agreement:
-        """Read and check a run's files; the same object again while they stay as they are.
+    def open(cls, directory: Path | str) -> Agreement:
+        """Read and check a run's files; the same object again while the plan stays as it is.
 
         Raises:
           InputError: a file is missing or unreadable.
           ConfigError: the catalogue is not the plan's, or the plan lists other rounds than its learner makes here.
         """
-        return _open(directory, tuple(_version(directory / name) for name in (PLAN, CATALOGUE)))
+        return _open(str(directory), file_version(f"{directory}/{PLAN}"))
 
 
 @functools.lru_cache(maxsize=8)
-def _open(directory: Path, versions: tuple[tuple[int, ...], ...]) -> Agreement:
+def _open(place: str, version: FileVersion) -> Agreement:
+    directory = Path(place)
     path = directory / PLAN
     plan = Plan.load(path)
     catalogue = Catalogue.load(directory / CATALOGUE)
@@ -65,9 +66,3 @@ def _open(directory: Path, versions: tuple[tuple[int, ...], ...]) -> Agreement:
         raise ConfigError(f"{path}: lists other rounds than learner {plan.learner!r} makes here; nothing was run")
     digest = hashlib.sha256(written).hexdigest()
     return Agreement(directory, plan, digest, catalogue, plan.build_learner(), rounds)
-
-
-def _version(path: Path) -> tuple[int, ...]:
-    with named_failures(path, "read"):
-        found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -67,6 +67,7 @@ __all__ = [
     "error_name",
     "from_wire",
     "pack_array",
+    "pack_arrays",
     "set_message_id",
     "to_wire",
     "unpack_array",
@@ -82,15 +83,24 @@ _ERROR_NAMES = {
 _RAW = "fedcart.raw"
 """Our serialisation type: the array's little-endian bytes in C order, nothing else."""
 _DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float64": np.dtype("<f8")}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def pack_array(array: npt.NDArray[Any]) -> Array:
     """A float32 or float64 array as Flower carries it, with one copy of its bytes."""
-    name = str(array.dtype)
-    if name not in _DTYPES:
-        raise TypeError(f"{name} arrays are not sent, only {' and '.join(_DTYPES)}")
-    data = np.ascontiguousarray(array, _DTYPES[name]).tobytes()
-    return Array(dtype=name, shape=tuple(map(int, array.shape)), stype=_RAW, data=data)
+    name = _NAMES.get(array.dtype)
+    if name is None:
+        raise TypeError(f"{array.dtype} arrays are not sent, only {' and '.join(_DTYPES)}")
+    data = array.tobytes()
+    return Array(dtype=name, shape=array.shape, stype=_RAW, data=data)
+
+
+def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
+    """Named arrays as one record; ArrayRecord's own constructor would copy every Array's description again."""
+    record = ArrayRecord()
+    for name, array in arrays.items():
+        record[name] = pack_array(array)
+    return record
 
 
 def unpack_array(packed: Array) -> npt.NDArray[Any]:

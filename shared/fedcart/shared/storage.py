@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fedcart.shared.errors import InputError
 
 Array = npt.NDArray[Any]
+FileVersion = tuple[int, int, int]
 
 
 @contextmanager
@@ -31,6 +32,15 @@ def named_failures(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot {what}: {reason}") from error
+
+
+def file_version(path: str) -> FileVersion:
+    """Inode, size and time of a file: changes when `replace_file` changes it. A key for what is read once."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror}") from error
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:

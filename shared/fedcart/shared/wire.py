@@ -13,7 +13,7 @@ import numpy as np
 
 from fedcart.shared.canonical import model_hash
 from fedcart.shared.errors import ProtocolError
-from fedcart.shared.flower_compat import ArrayRecord, ConfigRecord, RecordDict, pack_array, unpack_array
+from fedcart.shared.flower_compat import ArrayRecord, ConfigRecord, RecordDict, pack_arrays, unpack_array
 from fedcart.shared.learners.base import State, Totals
 from fedcart.shared.privacy.release import Release
 
@@ -38,13 +38,12 @@ class Instruction:
 
 def write_instruction(plan_hash: str, index: int, state: State) -> RecordDict:
     """The content of the message to every store; one object for all, so its bytes travel once."""
-    arrays = {name: pack_array(array) for name, array in state.public.items()}
     facts: dict[str, str | int] = {
         PLAN_HASH: plan_hash,
         MODEL_HASH: model_hash(state.public),
         INDEX: index,
     }
-    return RecordDict({STATE: ArrayRecord(arrays), ROUND: ConfigRecord({**facts})})
+    return RecordDict({STATE: pack_arrays(state.public), ROUND: ConfigRecord({**facts})})
 
 
 def read_instruction(content: RecordDict) -> Instruction:
@@ -63,7 +62,7 @@ def read_instruction(content: RecordDict) -> Instruction:
 
 def write_reply(totals: Totals) -> RecordDict:
     """The content of a store's reply."""
-    return RecordDict({TOTALS: ArrayRecord({name: pack_array(total) for name, total in totals.items()})})
+    return RecordDict({TOTALS: pack_arrays(totals)})
 
 
 def read_reply(content: RecordDict, releases: Sequence[Release]) -> Totals:
