@@ -19,8 +19,12 @@ from fedcart.shared.privacy.release import Kind, Release
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-DENSE_FROM = 24
-"""per_item: customers an item needs in a block before a gathered matrix product beats the sparse one."""
+SPARSE_COST = 150.0
+"""outer: time of one sparse multiply-add over that of a dense one (measured, one thread)."""
+DENSE_WORDS = 1 << 22
+"""outer: words of one dense slice of customers."""
+SQUARE_WORDS = 1 << 18
+"""per_item: words of the items' squares that are packed together; they should stay in cache."""
 
 
 class PlainSums:
@@ -52,13 +56,7 @@ class PlainSums:
         n = z.shape[1]
         if release.words != n * (n + 1) // 2:
             raise ProtocolError(f"release {name!r} has {release.words} words, not the triangle of {n} x {n}")
-        clean = with_values(z, finite_rows(z))
-        gram = (clean.T @ clean).toarray()
-        total = self.totals[name].reshape(-1)
-        start = 0
-        for row in range(n):
-            total[start : start + n - row] += gram[row, row:]
-            start += n - row
+        add_gram(self.totals[name].reshape(-1), with_values(z, finite_rows(z)))
 
     def cross(self, name: str, block: Block, z: csr_array, a: Float64Array) -> None:
         """Add sum_u z_u a_u^T; z [block customers, m], a [block customers, k]."""
@@ -79,22 +77,20 @@ class PlainSums:
         good = np.isfinite(u).all(axis=1) & row_finite(w)
         factors = np.where(good[:, None], u, 0.0)
         clean = with_values(w, np.where(np.repeat(good, np.diff(w.indptr)), w.data, 0.0))
-        by_item = clean[:, release.first_item : release.first_item + band].T.tocsr()
+        if band < w.shape[1]:
+            clean = clean[:, release.first_item : release.first_item + band]
+        by_item = clean.T.tocsr()
         if release.order == 1:
             self.totals[name] += by_item @ factors
         else:
             add_outer_products(self.totals[name], by_item, factors)
 
-    def _open(
-        self, name: str, kind: Kind, block: Block, shape: tuple[int, ...], want: tuple[int, None]
-    ) -> Release:
+    def _open(self, name: str, kind: Kind, block: Block, shape: tuple[int, ...], want: tuple[int, None]) -> Release:
         release = self._releases.get(name)
         if release is None or release.kind != kind:
             raise ProtocolError(f"the round has no {kind!r} release {name!r}; nothing was added")
         if shape[0] != want[0]:
-            raise ProtocolError(
-                f"release {name!r}: {shape[0]} rows for {want[0]} customers; nothing was added"
-            )
+            raise ProtocolError(f"release {name!r}: {shape[0]} rows for {want[0]} customers; nothing was added")
         if (name, block.key) in self._added:
             raise ProtocolError(f"release {name!r}: block {block.key} was added before; nothing was added")
         self._added.add((name, block.key))
@@ -123,28 +119,48 @@ def finite_rows(x: csr_array) -> Float64Array:
     return np.where(np.repeat(row_finite(x), np.diff(x.indptr)), x.data, 0.0).astype(np.float64)
 
 
+def add_gram(total: Float64Array, z: csr_array) -> None:
+    """total += the upper triangle of z^T z, row by row; z [customers, n] finite, total [n (n + 1) / 2].
+
+    Sparse where rows are short; else symmetric rank-k updates of dense slices of bounded memory.
+    """
+    n = z.shape[1]
+    counts = np.diff(z.indptr).astype(np.float64)
+    if SPARSE_COST * float(counts @ counts) < z.shape[0] * float(n) * n:
+        gram = (z.T @ z).toarray()
+    else:
+        from scipy.linalg.blas import dsyrk
+
+        # Lower triangle of a Fortran-ordered matrix = upper triangle of its C-ordered transpose.
+        lower = np.zeros((n, n), order="F")
+        step = max(1, DENSE_WORDS // n)
+        for start in range(0, z.shape[0], step):
+            part = z[start : start + step].toarray()
+            lower = dsyrk(1.0, part.T, beta=1.0, c=lower, lower=1, overwrite_c=1)
+        gram = lower.T
+    start = 0
+    for row in range(n):
+        total[start : start + n - row] += gram[row, row:]
+        start += n - row
+
+
 def add_outer_products(total: Float64Array, by_item: csr_array, factors: Float64Array) -> None:
     """total[j] += upper triangle of sum_u w_ju u_u u_u^T; by_item [band, customers], factors [customers, k].
 
-    Items with many customers gather their factors into one matrix product; the others share one sparse product
-    over the customers' triangles, in slices of bounded memory.
+    One product of gathered factors an item; the squares of some items are packed together.
     """
     k = factors.shape[1]
     upper = np.triu_indices(k)
-    flat = upper[0] * k + upper[1]
-    counts = np.diff(by_item.indptr)
-    for j in np.flatnonzero(counts >= DENSE_FROM):
-        low, high = by_item.indptr[j], by_item.indptr[j + 1]
-        rows = factors[by_item.indices[low:high]]
-        total[j] += ((rows.T * by_item.data[low:high]) @ rows).reshape(-1)[flat]
-    sparse = np.flatnonzero((counts > 0) & (counts < DENSE_FROM))
-    if len(sparse) == 0:
-        return
-    part = by_item[sparse].tocsc()
-    step = max(1, (1 << 22) // len(flat))
-    for start in range(0, factors.shape[0], step):
-        piece = factors[start : start + step]
-        columns = part[:, start : start + step]
-        if columns.nnz:
-            triangles = piece[:, upper[0]] * piece[:, upper[1]]
-            total[sparse] += columns @ triangles
+    packing = upper[0] * k + upper[1]
+    all_ones = bool((by_item.data == 1).all())
+    active = np.flatnonzero(np.diff(by_item.indptr))
+    bounds = by_item.indptr.tolist()
+    squares = np.empty((max(1, SQUARE_WORDS // (k * k)), k, k))
+    for start in range(0, len(active), len(squares)):
+        items = active[start : start + len(squares)]
+        for square, j in zip(squares, items.tolist(), strict=False):
+            pairs = slice(bounds[j], bounds[j + 1])
+            rows = factors.take(by_item.indices[pairs], axis=0)
+            weighted = rows if all_ones else rows * by_item.data[pairs, None]
+            np.matmul(weighted.T, rows, out=square)
+        total[items] += squares[: len(items)].reshape(len(items), -1).take(packing, axis=1)
