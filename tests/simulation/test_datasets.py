@@ -1,4 +1,4 @@
-"""The named readers: counts their publishers state, on the real files where they are here, and damage on made-up ones."""
+"""The named readers: published counts on the real files where they are here, damage on made-up ones."""
 
 from __future__ import annotations
 

@@ -91,5 +91,6 @@ def test_make_refuses_a_folder_it_cannot_write(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_commands_load_without_heavy_packages() -> None:
-    code = "import sys, fedcart.simulation.cli_data; print([m for m in ('pandas', 'torch', 'flwr', 'numpy') if m in sys.modules])"
+    code = "import sys, fedcart.simulation.cli_data\n"
+    code += "print([m for m in ('pandas', 'torch', 'flwr', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

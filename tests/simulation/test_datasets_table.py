@@ -222,7 +222,7 @@ def test_mixed_ids_of_a_database_are_refused_by_row_and_value(tmp_path: Path) ->
     with sqlite3.connect(tmp_path / "t.db") as database:
         database.execute("CREATE TABLE sales (customer, item)")
         database.executemany("INSERT INTO sales VALUES (?, ?)", [(1, "x"), ("two", "y")])
-    with pytest.raises(DataError, match="column 'customer', row 2: 'two'.*mixed id types"):
+    with pytest.raises(DataError, match=r"column 'customer', row 2: 'two'.*mixed id types"):
         read(f"sqlite:///{tmp_path / 't.db'}", TableOptions(query="SELECT * FROM sales"))
 
 

@@ -123,7 +123,6 @@ def _copy(reply: http.client.HTTPResponse, part: Path, start: int, total: int | 
             out.write(block)
             done += len(block)
             progress(done, total)
-        out.truncate()
         out.flush()
         os.fsync(out.fileno())
     if total is not None and done < total:

@@ -58,14 +58,15 @@ def read(source: str, options: TableOptions, *, now: int | None = None) -> Datas
     known = None if given is None else columns.ids["item"].isin(given.ids).to_numpy(bool)
     rules = _rules(columns, mapping, known, int(time.time()) if now is None else now)
     kept, dropped = _apply(rules, mapping, frame, options, where)
-    people, customer = np.unique(columns.ids["customer"][kept].to_numpy(str), return_inverse=True)
+    people, customer = _codes(columns.ids["customer"], kept)
     catalogue = given or derived(columns.ids["item"][kept])
-    stores, store = _codes(columns.ids.get("store"), kept)
-    _, basket = _codes(columns.ids.get("basket"), kept)
+    stores, store = _codes(columns.ids["store"], kept) if "store" in mapping else ((), None)
+    _, basket = _codes(columns.ids["basket"], kept) if "basket" in mapping else ((), None)
     behaviour = columns.behaviour[kept]
+    goods, item = _codes(columns.ids["item"], kept)
     events = Interactions.build(
         customer,
-        pd.Index(catalogue.ids).get_indexer(pd.Index(columns.ids["item"][kept])),
+        pd.Index(catalogue.ids).get_indexer(pd.Index(goods))[item],
         behaviour=np.where(behaviour == _CODES[CANCELLED], 0, behaviour),
         time=columns.time[kept],
         value=columns.value[kept],
@@ -160,7 +161,8 @@ def _rules(c: _Columns, mapping: Mapping[str, str], known: Bools | None, now: in
     if known is not None:
         rules["unknown item"] = ("item", ~known)
     if "time" in mapping or "basket" in mapping:
-        table = pd.DataFrame({**c.ids, "time": c.time, "value": c.value, "behaviour": c.behaviour})
+        ids = {role: pd.factorize(column)[0] for role, column in c.ids.items()}
+        table = pd.DataFrame({**ids, "time": c.time, "value": c.value, "behaviour": c.behaviour})
         rules["duplicate"] = ("item", table.duplicated().to_numpy(bool))
     return rules
 
@@ -193,10 +195,8 @@ def _apply(
     return kept, dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
-def _codes(ids: pd.Series | None, kept: Bools) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
+def _codes(ids: pd.Series, kept: Bools) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """Distinct ids, sorted, and the position [kept] of each row's; a missing one is -1."""
-    if ids is None:
-        return (), None
     codes, distinct = pd.factorize(ids[kept], sort=True)
     return tuple(map(str, distinct)), codes.astype(np.int64)
 

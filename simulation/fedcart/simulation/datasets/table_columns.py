@@ -31,22 +31,29 @@ def identifiers(column: pd.Series, where: str) -> pd.Series:
         numbers = values.astype(float)
         _refuse_first(numbers.notna() & ~(numbers % 1 == 0), column, where, "is not a whole number")
         return numbers.astype("Int64").astype("string").astype(object)
-    present = column.notna()
-    kinds = column[present].map(type)
-    if kinds.nunique() > 1:
-        odd = (kinds != kinds.iloc[0]).reindex(column.index, fill_value=False)
-        first, other = kinds.iloc[0].__name__, kinds[kinds != kinds.iloc[0]].iloc[0].__name__
-        _refuse_first(odd, column, where, f"is {other} where the rows before are {first} (mixed id types)")
-    text = column.astype("string").str.strip()
+    if column.dtype == object:
+        _refuse_mixed_types(column, where)
+    codes, distinct = pd.factorize(column)  # [rows], -1 = missing; text is cleaned once for each id
+    text = pd.Series(distinct, dtype="string").str.strip()
     text = text.mask(text == "")
     decimal = text.str.fullmatch(r"-?\d+\.0+").fillna(False).to_numpy(bool)
     if decimal.any():
         whole = text.str.fullmatch(r"-?\d+").fillna(False).to_numpy(bool)
-        if whole.any():
-            minority = decimal if whole[np.flatnonzero(whole | decimal)[0]] else whole
-            _refuse_first(minority, column, where, "mixes ids like 17850 and 17850.0 (mixed id types)")
+        if whole.any():  # distinct ids stand in the order of their first row
+            later = decimal if whole[np.flatnonzero(whole | decimal)[0]] else whole
+            odd = np.append(later, False)[codes]
+            _refuse_first(odd, column, where, "mixes ids like 17850 and 17850.0 (mixed id types)")
         text = text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-    return text.astype(object)
+    cleaned = np.array([*text, pd.NA], object)  # the last is what code -1 points to
+    return pd.Series(cleaned[codes], column.index, dtype=object)
+
+
+def _refuse_mixed_types(column: pd.Series, where: str) -> None:
+    kinds = column[column.notna()].map(type)
+    if kinds.nunique() > 1:
+        odd = (kinds != kinds.iloc[0]).reindex(column.index, fill_value=False)
+        first, other = kinds.iloc[0].__name__, kinds[kinds != kinds.iloc[0]].iloc[0].__name__
+        _refuse_first(odd, column, where, f"is {other} where the rows before are {first} (mixed id types)")
 
 
 def seconds(column: pd.Series, where: str) -> tuple[npt.NDArray[np.int64], Bools]:
@@ -63,7 +70,7 @@ def seconds(column: pd.Series, where: str) -> tuple[npt.NDArray[np.int64], Bools
         if finite.any() and finite.sum() >= 0.5 * present.sum():
             whole = np.where(finite, numbers.to_numpy(float, na_value=0.0), 0.0)
             return np.clip(whole, -(2.0**62), 2.0**62).astype(np.int64), ~finite
-        texts = column.map(_iso, na_action="ignore")
+        texts = column.map(_iso, na_action="ignore") if column.dtype == object else column
         stamps = pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601")
     good: Bools = stamps.notna().to_numpy(bool)
     if present.any() and not good.any():
