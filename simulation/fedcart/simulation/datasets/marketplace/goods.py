@@ -138,7 +138,7 @@ def _brands(
     A department has a dozen brands, each at home in one style: an item takes a brand of its own style half of
     the time. Each shop has one private label, in six departments; the bigger the shop, the more items.
     """
-    heads = [f"{h} {t}" for t in words.BRAND_TAILS for h in words.BRAND_HEADS]
+    heads = [f"{h} {t}".strip() for t in words.BRAND_TAILS for h in words.BRAND_HEADS]
     names = [heads[i] for i in rng.permutation(len(heads))]
     departments = len(words.DEPARTMENTS)
     per = 12
@@ -147,12 +147,19 @@ def _brands(
     brand = np.zeros(len(department), np.int32)
     for d in range(departments):
         rows = np.flatnonzero(department == d)
-        of_style = np.where(home[d * per : (d + 1) * per] == style[rows, None], 14.0, 1.0) * weight[d * per : (d + 1) * per]
+        of_style = (
+            np.where(home[d * per : (d + 1) * per] == style[rows, None], 14.0, 1.0)
+            * weight[d * per : (d + 1) * per]
+        )
         brand[rows] = d * per + _draw(rng, of_style)
     own_store = np.full(len(department), -1, np.int32)
     for store in range(STORES):
         own = rng.choice(departments, 6, replace=False)
-        rows = np.isin(department, own) & (own_store < 0) & (rng.random(len(department)) < 0.02 + 0.5 * words.SHOP_SHARES[store])
+        rows = (
+            np.isin(department, own)
+            & (own_store < 0)
+            & (rng.random(len(department)) < 0.02 + 0.5 * words.SHOP_SHARES[store])
+        )
         own_store[rows] = store
         brand[rows] = departments * per + store
     level = np.concatenate([rng.normal(0, 0.5, departments * per), np.full(STORES, -0.5)]).astype(np.float32)
@@ -195,7 +202,9 @@ def _listings(
     departments = len(words.DEPARTMENTS)
     breadth = np.array([2.2, 1.9, 1.7, 1.5, 1.5, 1.4, 1.3, 1.2])
     special = rng.normal(0, 0.3, (STORES, departments))
-    logit = 2.5 * (breadth[:, None] + appeal + 0.5 * rng.normal(0, 1, len(department))) + special[:, department]
+    logit = (
+        2.5 * (breadth[:, None] + appeal + 0.5 * rng.normal(0, 1, len(department))) + special[:, department]
+    )
     listed = rng.random((STORES, len(department))) < 1 / (1 + np.exp(-logit))
     nowhere = ~listed.any(axis=0)
     listed[0, nowhere] = True
@@ -204,7 +213,9 @@ def _listings(
     return listed
 
 
-def _complements(rng: np.random.Generator, category: Ints, department: Ints, style: Ints, appeal: Floats) -> Ints:
+def _complements(
+    rng: np.random.Generator, category: Ints, department: Ints, style: Ints, appeal: Floats
+) -> Ints:
     """For each item, COMPLEMENTS items of another category, most of its department, half of its style.
 
     Drawn by trying random items and keeping the best fit, so the graph follows neither category nor style alone.

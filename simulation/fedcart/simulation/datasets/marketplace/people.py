@@ -76,7 +76,11 @@ def make_people(rng: np.random.Generator, people: int, goods: Goods) -> People:
     tribe = draw(rng, tribe_at[store, stage] + 0.01)
     style_of = rng.integers(0, STYLES, (2, TRIBES, departments))
     style, style2 = (
-        np.where(rng.random((people, departments)) < follow, table[tribe], rng.integers(0, STYLES, (people, departments)))
+        np.where(
+            rng.random((people, departments)) < follow,
+            table[tribe],
+            rng.integers(0, STYLES, (people, departments)),
+        )
         for table, follow in zip(style_of, (0.75, 0.5), strict=True)
     )
     bulk = rng.random(people) < 0.02
@@ -92,7 +96,9 @@ def make_people(rng: np.random.Generator, people: int, goods: Goods) -> People:
         style2=style2.astype(np.int32),
         loyal=_loyal(rng, goods, style.astype(np.int32)),
         loyalty=np.where(rng.random(people) < 0.5, 0, rng.gamma(3, 0.5, people)).astype(np.float32),
-        target=(np.array([-0.7, 0.0, 0.3, -0.2, 0.1, 0.3])[stage] + rng.normal(0, 0.7, people)).astype(np.float32),
+        target=(np.array([-0.7, 0.0, 0.3, -0.2, 0.1, 0.3])[stage] + rng.normal(0, 0.7, people)).astype(
+            np.float32
+        ),
         price_sense=rng.gamma(2, 0.2, people).astype(np.float32),
         baskets=baskets,
         lines=lines,
@@ -110,7 +116,9 @@ def draw(rng: np.random.Generator, weights: npt.NDArray[Any]) -> Ints:
     return np.asarray((heap < rng.random((len(heap), 1)) * heap[:, -1:]).sum(axis=1), np.int32)
 
 
-def _second_shop(rng: np.random.Generator, store: Ints, shares: npt.NDArray[np.float64], visits: Ints) -> Ints:
+def _second_shop(
+    rng: np.random.Generator, store: Ints, shares: npt.NDArray[np.float64], visits: Ints
+) -> Ints:
     """Another shop for those of the people who come often that 6 % of all are seen in two; -1 for the rest."""
     other = rng.choice(STORES, len(store), p=shares / shares.sum())
     other = np.where(other == store, (store + 1) % STORES, other)
@@ -146,9 +154,11 @@ def _pace(rng: np.random.Generator, people: int, bulk: npt.NDArray[np.bool_]) ->
     once = rng.random(people) < 0.34
     more = 2 + np.floor(rng.gamma(1.0, 1.8, people))
     baskets = np.where(once, 1, np.minimum(more, 60))
-    lines = np.clip(rng.lognormal(np.log(7.0), 0.66, people), 1, 40)
-    lines = np.where(once, np.where(rng.random(people) < 0.18, 1.2, lines * 1.3), lines) * np.where(baskets > 8, 0.75, 1)
-    looks = rng.random(people) < 0.35
+    lines = np.clip(rng.lognormal(np.log(7.3), 0.64, people), 1, 40)
+    lines = np.where(once, np.where(rng.random(people) < 0.18, 1.2, lines * 1.3), lines) * np.where(
+        baskets > 8, 0.75, 1
+    )
+    looks = rng.random(people) < 0.36
     baskets = np.where(looks & ~bulk, 0, baskets)
     lines = np.where(bulk, np.minimum(lines * 1.8, 60), lines)
     return baskets.astype(np.int32), lines.astype(np.float32)

@@ -50,7 +50,7 @@ def season(goods: Goods, month: int) -> Floats:
     peak = goods.categories.peak[goods.category]
     away = np.abs(month + 1 - peak)
     near = np.maximum(0, 3 - np.minimum(away, 12 - away))
-    return np.where(peak > 0, 0.45 * near - 0.35, 0).astype(np.float32)
+    return np.where(peak > 0, 0.3 * near - 0.25, 0).astype(np.float32)
 
 
 def make_shelves(rng: np.random.Generator, goods: Goods) -> Shelves:
@@ -68,7 +68,12 @@ def make_shelves(rng: np.random.Generator, goods: Goods) -> Shelves:
         begin, end = MONTH_START[month], MONTH_START[month + 1]
         alive = np.minimum(goods.death, end) - np.maximum(goods.birth, begin) >= 10
         for store in range(STORES):
-            weight = SHOWN_APPEAL * goods.appeal + push[store] + season(goods, month) + 0.5 * promoted[store, month]
+            weight = (
+                SHOWN_APPEAL * goods.appeal
+                + push[store]
+                + season(goods, month)
+                + 0.5 * promoted[store, month]
+            )
             on = goods.listed[store] & alive
             exposure[store, month, on] = weight[on]
             for d, rows in enumerate(by_department):
@@ -85,4 +90,3 @@ def _places(rows: npt.NDArray[np.intp], log_weight: Floats) -> Ints:
     heap = np.cumsum(np.exp(log_weight.astype(np.float64) - log_weight.max()))
     at = np.searchsorted(heap, (np.arange(FACINGS) + 0.5) / FACINGS * heap[-1])
     return rows[np.minimum(at, len(rows) - 1)].astype(np.int32)
-

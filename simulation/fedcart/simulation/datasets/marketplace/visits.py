@@ -68,7 +68,9 @@ def plan_visits(rng: np.random.Generator, world: World, counts: Ints, buying: bo
     month = draw(rng, weight * left)
     begin = np.maximum(MONTH_START[month], people.join[person])
     day = begin + np.floor(rng.random(len(person)) * (MONTH_START[month + 1] - begin)).astype(np.int32)
-    second = day.astype(np.int64) * 86_400 + rng.normal(14.5 * 3600, 3.5 * 3600, len(person)).clip(0, 86_000).astype(np.int64)
+    second = day.astype(np.int64) * 86_400 + rng.normal(14.5 * 3600, 3.5 * 3600, len(person)).clip(
+        0, 86_000
+    ).astype(np.int64)
     order = np.lexsort((second, person))
     person, present, day, second = person[order], present[order], day[order].astype(np.int32), second[order]
     away = (people.second[person] >= 0) & (rng.random(len(person)) < 0.17)
@@ -96,7 +98,7 @@ def show_pages(
     place = rng.integers(0, FACINGS, (len(visit), SHOWN), dtype=np.int16)
     store, page_month = visits.store[visit][:, None], month[:, None]
     item = world.shelves.items[store, page_month, department[:, None], place]
-    present = np.flatnonzero(visits.present[visit] & (rng.random(len(visit)) < 0.5))
+    present = np.flatnonzero(visits.present[visit] & (rng.random(len(visit)) < 0.6))
     item[present] = world.shelves.gift[store[present], page_month[present], place[present]]
     whose = np.repeat(visit, SHOWN)
     return offer(rng, world, visits, whose, item.ravel(), 0, 0.0)
@@ -113,7 +115,13 @@ def _departments(
 
 
 def offer(
-    rng: np.random.Generator, world: World, visits: Visits, visit: Ints, item: Ints, strip: int, bonus: Floats | float
+    rng: np.random.Generator,
+    world: World,
+    visits: Visits,
+    visit: Ints,
+    item: Ints,
+    strip: int,
+    bonus: Floats | float,
 ) -> Shown:
     """Show item[r] in visit[r]; rows without an item, or with one not on sale that day there, drop out."""
     store, day = visits.store[visit], visits.day[visit]
@@ -127,7 +135,11 @@ def offer(
     wish += np.float32(0.5) * world.shelves.promoted[visits.store[visit], month[sold], item]
     # A present is for somebody else: half of the buyer's own taste, and what makes a good present.
     gift = visits.present[visit]
-    wish = np.where(gift, np.float32(0.8) * wish + np.float32(2.8) * world.goods.categories.gift[world.goods.category[item]], wish)
+    wish = np.where(
+        gift,
+        np.float32(0.8) * wish + np.float32(3.5) * world.goods.categories.gift[world.goods.category[item]],
+        wish,
+    )
     wish = np.where(world.people.bulk[person], np.float32(0.5) * wish, wish)
     wish += extra + choice.gumbel(rng, item.shape)
     kind = np.full(len(item), strip, np.uint8)
@@ -175,7 +187,9 @@ class Memory:
         self.count[person[start]] += size
 
 
-def buy_again(rng: np.random.Generator, world: World, visits: Visits, rows: npt.NDArray[np.intp], memory: Memory) -> Shown:
+def buy_again(
+    rng: np.random.Generator, world: World, visits: Visits, rows: npt.NDArray[np.intp], memory: Memory
+) -> Shown:
     """The "buy again" strip: bought for certain, when the time since the last purchase says so and it is on sale."""
     person, day = visits.person[rows], visits.day[rows]
     item, since = memory.item[person], day[:, None] - memory.day[person]
@@ -191,17 +205,25 @@ REPLENISH = 0.3
 RARELY = 0.012
 
 
-def goes_with(rng: np.random.Generator, world: World, visits: Visits, bought: Shown) -> Shown:
-    """The "goes with" strip of what was just bought; each is taken when its wish beats an outside wish."""
-    chosen = np.flatnonzero(bought.bought)
-    visit = np.repeat(bought.visit[chosen], COMPLEMENTS)
-    item = world.goods.complements[bought.item[chosen]].ravel()
-    strip = offer(rng, world, visits, visit, item, 1, GOES_WITH)
+def goes_with(rng: np.random.Generator, world: World, visits: Visits, visit: Ints, owned: Ints) -> Shown:
+    """The "goes with" strip of owned[r] in visit[r]; each item is taken when its wish beats an outside wish."""
+    item = world.goods.complements[owned].ravel()
+    strip = offer(rng, world, visits, np.repeat(visit, COMPLEMENTS), item, 1, GOES_WITH)
     return Shown(strip.visit, strip.item, strip.eager, strip.eager > NO_THANKS, strip.strip)
 
 
-GOES_WITH = 1.0
-NO_THANKS = 4.2
+def remembered(
+    rng: np.random.Generator, visits: Visits, rows: npt.NDArray[np.intp], memory: Memory
+) -> tuple[Ints, Ints]:
+    """REMINDERS random earlier purchases of each visit's person: visit and item."""
+    item = memory.item[visits.person[rows][:, None], rng.integers(0, MEMORY, (len(rows), REMINDERS))]
+    at, place = np.nonzero(item >= 0)
+    return rows[at].astype(np.int32), item[at, place]
+
+
+REMINDERS = 10
+GOES_WITH = 1.6
+NO_THANKS = 5.4
 
 
 def shop(rng: np.random.Generator, world: World, visits: Visits) -> Shown:
@@ -211,10 +233,12 @@ def shop(rng: np.random.Generator, world: World, visits: Visits) -> Shown:
     for ordinal in range(int(visits.ordinal.max(initial=-1)) + 1):
         rows = np.flatnonzero(visits.ordinal == ordinal)
         again = buy_again(rng, world, visits, rows, memory)
+        fitting = goes_with(rng, world, visits, *remembered(rng, visits, rows, memory))
+        again = join([again, fitting])
         rest = visits.lines - np.bincount(again.visit[again.bought], minlength=len(visits.lines))
         pages = np.maximum(1, np.ceil(rest[rows] / A_PAGE)).astype(np.int32)
         browsed = take(show_pages(rng, world, visits, rows, pages), np.maximum(rest, 0))
-        with_it = goes_with(rng, world, visits, browsed)
+        with_it = goes_with(rng, world, visits, browsed.visit[browsed.bought], browsed.item[browsed.bought])
         seen = join([again, browsed, with_it])
         parts.append(seen)
         mine = np.flatnonzero(seen.bought)
