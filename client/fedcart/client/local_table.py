@@ -11,6 +11,7 @@ the other is overwritten. Files, shared by all stores of a directory, rows by cu
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,10 @@ class MappedTable:
 
 
 def _create(path: Path, shape: tuple[int, int], dtype: str) -> None:
-    """Make a file of zeros unless another process was first; it appears whole or not at all."""
+    """Make a file of zeros unless another process or thread was first; it appears whole or not at all."""
     if path.exists():
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     with named_failures(path, "create"):
         path.parent.mkdir(parents=True, exist_ok=True)
         np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)

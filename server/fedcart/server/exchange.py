@@ -24,7 +24,7 @@ from fedcart.shared.wire import read_reply
 ORDERED = 0.8
 """Share of the deadline during which replies are waited for in the order of the nodes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.25
-"""Seconds between two looks for a reply: doubling from the first to the longest."""
+"""Seconds between two looks for a reply: doubling from the first to the longest, or to 1 % of the deadline."""
 
 
 @dataclass
@@ -85,18 +85,14 @@ def _collect(
 ) -> None:
     """Take replies until none is awaited or the deadline has passed; leaves in `waiting` who did not answer."""
     queue = deque(waiting)
-    pause = FIRST_PAUSE
+    pause, longest = FIRST_PAUSE, min(LONGEST_PAUSE, deadline_s / 100)
     idle = 0
     while waiting and (elapsed := time.monotonic() - started) < deadline_s:
         message_id = queue[0]
         if message_id not in waiting:
             queue.popleft()
             continue
-        replies = list(grid.pull_messages([message_id]))
-        in_time = time.monotonic() - started < deadline_s
-        for reply in replies:
-            if not in_time or not _take(reply, waiting, releases, outcome):
-                outcome.ignored += 1
+        _pull(grid, message_id, waiting, releases, outcome, started + deadline_s)
         if message_id not in waiting:
             pause, idle = FIRST_PAUSE, 0
             continue
@@ -105,8 +101,17 @@ def _collect(
             idle += 1
             if idle < len(waiting):
                 continue
-        time.sleep(min(pause, max(0.0, deadline_s - (time.monotonic() - started))))
-        pause, idle = min(2 * pause, LONGEST_PAUSE), 0
+        time.sleep(pause)
+        pause, idle = min(2 * pause, longest), 0
+
+
+def _pull(
+    grid: Grid, message_id: str, waiting: dict[str, int], releases: Sequence[Release], outcome: Outcome, until: float
+) -> None:
+    """Take what has come for one message. A function of its own, so that no reply is held while the next comes."""
+    for reply in grid.pull_messages([message_id]):
+        if time.monotonic() >= until or not _take(reply, waiting, releases, outcome):
+            outcome.ignored += 1
 
 
 def _take(reply: Message, waiting: dict[str, int], releases: Sequence[Release], outcome: Outcome) -> bool:

@@ -6,6 +6,7 @@ A crash at any moment leaves the earlier file or the new one, never a part. Arra
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,8 +45,8 @@ def file_version(path: str) -> FileVersion:
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file, then put it durably in the place of `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Let `write` fill a temporary file, then put it durably in the place of `path`. One writer at a time."""
+    temporary = path.with_name(f".{path.name}.part")  # one name: what a crash leaves is overwritten
     with named_failures(path, "write"):
         try:
             with temporary.open("wb") as file:
@@ -82,7 +83,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable array file ({type(error).__name__})") from error
 
 
