@@ -1,0 +1,31 @@
+"""Popularity in which an event fades: counts times 2^(-age / half-life)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.interactions import Histories
+from fedcart.shared.learners.popularity import PopularityScorer
+
+HALF_LIFE_DAYS = 21.0
+"""About exp(-age / 30 days)."""
+
+
+def fit(train: Histories, catalogue: Catalogue, *, half_life_days: float = HALF_LIFE_DAYS) -> PopularityScorer:
+    """Faded counts by item; pairs without a time count 1."""
+    return PopularityScorer(faded_counts(train, half_life_days))
+
+
+def faded_counts(train: Histories, half_life_days: float) -> npt.NDArray[np.float32]:
+    """[items] sum over customers of the pair's fading."""
+    counts = np.bincount(train.items, weights=fading(train, half_life_days), minlength=train.items_total)
+    return counts.astype(np.float32)
+
+
+def fading(histories: Histories, half_life_days: float) -> npt.NDArray[np.float64]:
+    """[pairs] 2^(-age / half-life); 1 where the pair has no time."""
+    ages = np.where(np.isnan(histories.ages), 0.0, histories.ages).astype(np.float64)
+    faded: npt.NDArray[np.float64] = np.exp2(-np.maximum(ages, 0.0) / half_life_days)
+    return faded
