@@ -23,8 +23,11 @@ Json = Any
 def canonical_bytes(value: Json) -> bytes:
     """The canonical JSON of `value`; refuses floats, non-string keys and anything JSON does not have."""
     _refuse_inexact(value, "$")
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode()
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, default=dict)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InputError("a text with half a surrogate pair has no canonical bytes") from None
 
 
 def decimal_string(number: float) -> str:
@@ -45,7 +48,7 @@ def model_hash(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        for part in (name, array.dtype.str, ",".join(map(str, array.shape))):
+        for part in (name, array.dtype.str, ",".join(map(str, np.shape(arrays[name])))):
             raw = part.encode()
             digest.update(len(raw).to_bytes(8, "little") + raw)
         digest.update(array.nbytes.to_bytes(8, "little"))
@@ -55,9 +58,7 @@ def model_hash(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 def _refuse_inexact(value: Json, where: str) -> None:
     if isinstance(value, float):
-        raise InputError(
-            f"{where}: a float has no canonical bytes", "write it as an integer or a decimal string"
-        )
+        raise InputError(f"{where}: a float has no canonical bytes", "write it as an integer or a decimal string")
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
