@@ -118,6 +118,9 @@ class Histories:
     behaviours: npt.NDArray[np.uint8]
     ages: npt.NDArray[np.float32]
 
+    def __post_init__(self) -> None:
+        refuse_unknown_items(self.items, self.items_total)
+
     @property
     def customers(self) -> int:
         """Number of rows."""
@@ -162,6 +165,7 @@ def build_histories(
       behaviour_weights: [len(BEHAVIOURS)] weight of one event of each behaviour; 0 drops the behaviour.
       repeats: True adds up the weights of repeated events; False counts the pair's dearest event once.
     """
+    refuse_unknown_items(interactions.item, items_total)
     event_weights = np.asarray(behaviour_weights, np.float32)[interactions.behaviour]
     kept = interactions.select(event_weights > 0)
     event_weights = event_weights[event_weights > 0]
@@ -180,3 +184,9 @@ def build_histories(
     indptr = np.zeros(customers + 1, np.int64)
     np.cumsum(np.bincount(pairs // items_total, minlength=customers), out=indptr[1:])
     return Histories(items_total, indptr, (pairs % items_total).astype(np.int32), weights, behaviours, ages)
+
+
+def refuse_unknown_items(items: npt.NDArray[np.int32], items_total: int) -> None:
+    """Raise DataError when an item is no position in the catalogue; left in, it would pass for another's item."""
+    if len(items) and not (items.min() >= 0 and items.max() < items_total):
+        raise DataError(f"item {items.min()} or {items.max()} is not in a catalogue of {items_total}; nothing was read")
