@@ -139,6 +139,9 @@ def summary(document: dict[str, Any]) -> str:
         if block["sampled"]:
             line += f"{block['sampled']['ndcg@10']:14.4f}{block['sampled']['hr@10']:7.4f}"
         lines.append(line)
+    dropped = {rule: count for rule, count in document["data"]["dropped"].items() if count}
+    if dropped:
+        lines.append("rows dropped: " + ", ".join(f"{count} {rule}" for rule, count in dropped.items()))
     privacy = document["privacy"]
     if privacy["epsilon"] is None:
         lines.append("no privacy guarantee: no noise was added, and the coordinator saw every store's sum")

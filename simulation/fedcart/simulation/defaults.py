@@ -16,12 +16,16 @@ from fedcart.simulation.datasets.dataset import Dataset
 FIRST_HELD_OUT_DAY = {
     "marketplace": "2025-10-23",
     "online-retail": "2011-10-01",
-    "complete-journey": "2017-10-01",
+    "complete-journey": "2017-10-15",
 }
 """The day from which sets split by time are held out: round dates, chosen before any model was fitted."""
 
 BEHAVIOUR_WEIGHTS = {"view": 0.05, "favourite": 0.3, "cart": 0.5, "purchase": 1.0, "rating": 1.0}
 """How much one event of each behaviour counts in a history, unless [data] behaviour_weights says otherwise."""
+
+
+SAME_SETTINGS = {"ials": "als", "gram": "ease"}
+"""Methods that are the same model as another one and take its settings."""
 
 
 def split_rule(dataset: Dataset, config: SplitConfig) -> tuple[str, int | None]:
@@ -54,5 +58,6 @@ def settings(dataset: str, method: str) -> Mapping[str, Any]:
     """
     text = (resources.files("fedcart.simulation") / "settings.toml").read_text(encoding="utf-8")
     tables: dict[str, Any] = tomllib.loads(text)
+    method = SAME_SETTINGS.get(method, method)
     chosen: Mapping[str, Any] = tables.get(dataset, {}).get(method) or tables["default"].get(method, {})
     return chosen

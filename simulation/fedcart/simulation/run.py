@@ -80,7 +80,8 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
     try:
         for number, (name, make) in enumerate(stages := list(methods(config, prepared, trainings).items()), 1):
             shown.stage(describe(name, prepared), number, len(stages))
-            rankings[name] = workspace.ranking(name, make)
+            twin = next((other for other in rankings if dict(stages)[other] is make), None)
+            rankings[name] = rankings[twin] if twin else workspace.ranking(name, make)
         status = "complete"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -183,6 +184,9 @@ def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[st
         found["local_only"] = trainings.alone
     found["same"] = lambda: trainings.central(trainings.split, show=True)
     for name in baseline_names(config):
+        if name == "ials" and trainings.plan.learner == "als":
+            found[name] = found["same"]  # the same model with the same settings, trained once
+            continue
         settings = dict(defaults.settings(prepared.dataset.name, name))
         found[name] = lambda name=name, settings=settings: trainings.baseline(name, settings)
     return found
