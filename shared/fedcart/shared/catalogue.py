@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,8 @@ class Catalogue:
             raise DataError("the catalogue has no items")
         if len(set(self.ids)) != len(self.ids):
             raise DataError("the catalogue lists an item twice")
+        if self.source not in get_args(Source):
+            raise DataError(f"the catalogue's source is {self.source!r}, not given or derived")
         for name, column in self.columns.items():
             if name not in TEXT_COLUMNS + NUMBER_COLUMNS:
                 raise DataError(

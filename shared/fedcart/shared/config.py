@@ -36,20 +36,20 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """A `kind` from a mapping; fields that are left out keep their defaults.
 
     Args:
-      where: file and table, for messages.
+      where: file and table, for messages; a file alone ends in ':'.
     """
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown key {key!r}", did_you_mean(key, fields))
+            raise ConfigError(f"{where.removesuffix(':')}: unknown key {key!r}", did_you_mean(key, fields))
     built: dict[str, Any] = {}
     for name, field in fields.items():
         if name in values:
             built[name] = convert(values[name], hints[name], join(where, name))
             check_range(built[name], field.metadata, join(where, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where}: key {name!r} is missing")
+            raise ConfigError(f"{where.removesuffix(':')}: key {name!r} is missing")
     return kind(**built)
 
 

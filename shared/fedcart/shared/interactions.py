@@ -58,18 +58,22 @@ class Interactions:
         basket: npt.ArrayLike | None = None,
         store: npt.ArrayLike | None = None,
     ) -> Interactions:
-        """Interactions with the stated columns; missing ones get their 'source has none' value."""
-        people = np.asarray(customer, np.int32)
+        """Interactions with the stated columns; missing ones get their 'source has none' value.
+
+        Raises:
+          DataError: columns of different lengths, or a number that its type cannot hold.
+        """
+        people = _whole("customer", customer, np.int32)
         rows = len(people)
         kind = np.full(rows, BEHAVIOURS.index(behaviour)) if isinstance(behaviour, str) else behaviour
         built = cls(
             customer=people,
-            item=np.asarray(item, np.int32),
-            behaviour=np.asarray(kind, np.uint8),
+            item=_whole("item", item, np.int32),
+            behaviour=_whole("behaviour", kind, np.uint8),
             time=np.full(rows, NO_TIME, np.int64) if time is None else np.asarray(time, np.int64),
             value=np.ones(rows, np.float32) if value is None else np.asarray(value, np.float32),
             basket=np.full(rows, -1, np.int64) if basket is None else np.asarray(basket, np.int64),
-            store=np.full(rows, -1, np.int32) if store is None else np.asarray(store, np.int32),
+            store=np.full(rows, -1, np.int32) if store is None else _whole("store", store, np.int32),
         )
         lengths = {f.name: len(getattr(built, f.name)) for f in fields(built)}
         if set(lengths.values()) != {rows}:
@@ -88,6 +92,15 @@ class Interactions:
         """[rows] whether the event has a time."""
         known: npt.NDArray[np.bool_] = self.time != NO_TIME
         return known
+
+
+def _whole(name: str, values: npt.ArrayLike, kind: type[np.integer[Any]]) -> npt.NDArray[Any]:
+    """`values` as `kind`; numpy alone would wrap a number that does not fit round to another customer's."""
+    given = np.asarray(values)
+    fits = np.iinfo(kind)
+    if given.size and not (fits.min <= given.min() and given.max() <= fits.max):
+        raise DataError(f"column {name!r} holds {given.min()} to {given.max()}, outside {fits.min} to {fits.max}")
+    return given.astype(kind, copy=False)
 
 
 def concatenate(parts: Sequence[Interactions]) -> Interactions:
@@ -164,7 +177,16 @@ def build_histories(
       as_of: seconds; ages are relative to it. None leaves all ages NaN.
       behaviour_weights: [len(BEHAVIOURS)] weight of one event of each behaviour; 0 drops the behaviour.
       repeats: True adds up the weights of repeated events; False counts the pair's dearest event once.
+
+    Raises:
+      DataError: a customer or item outside the table: it would land in another customer's row.
     """
+    for name, column, total in (
+        ("customer", interactions.customer, customers),
+        ("item", interactions.item, items_total),
+    ):
+        if len(column) and not 0 <= column.min() <= column.max() < total:
+            raise DataError(f"{name} {column.min()} to {column.max()} is outside 0 to {total - 1}; nothing was built")
     refuse_unknown_items(interactions.item, items_total)
     event_weights = np.asarray(behaviour_weights, np.float32)[interactions.behaviour]
     kept = interactions.select(event_weights > 0)

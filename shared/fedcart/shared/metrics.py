@@ -43,7 +43,8 @@ def several(indptr: npt.NDArray[np.int64], ranks: Ranks) -> PerCustomer:
 
     Returns:
       hr@10 (any hit), ndcg@10, recall@20, precision@10, f1@10, mrr@10 of each measured customer. The ideal DCG
-      has min(10, measured items) hits; recall divides by the number of measured items.
+      has min(10, measured items) hits; recall divides by the number of measured items. Where ties put more than
+      ten items at ranks below 10, ten hits are counted and NDCG is 1 at most.
     """
     customers = len(indptr) - 1
     owner = np.repeat(np.arange(customers), np.diff(indptr))
@@ -67,7 +68,7 @@ def several(indptr: npt.NDArray[np.int64], ranks: Ranks) -> PerCustomer:
         rows,
         {
             "hr@10": (hits10 > 0).astype(np.float64),
-            "ndcg@10": total(gain(kept, 10)) / ideal[np.minimum(relevant, 10).astype(np.intp)],
+            "ndcg@10": np.minimum(total(gain(kept, 10)) / ideal[np.minimum(relevant, 10).astype(np.intp)], 1.0),
             "recall@20": total((kept < 20).astype(np.float64)) / relevant,
             "precision@10": precision,
             "f1@10": np.divide(2 * precision * recall10, both, out=np.zeros_like(both), where=both > 0),

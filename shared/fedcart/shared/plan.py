@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,12 @@ from typing import Any, Literal
 
 from fedcart.shared.canonical import canonical_bytes, content_hash, decimal_string
 from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.config import build
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners import learner_class
 from fedcart.shared.learners.base import Learner, Round
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.storage import named_failures, replace_bytes
 
 VERSION = 1
 Trust = Literal["local", "distributed", "none"]
@@ -35,7 +36,7 @@ class Plan:
       as_of: seconds since 1970 UTC that ages are relative to, or None when the data has no times.
       participants: n, the number of stores on the roster.
       learner: name of a built-in learner.
-      hyper_parameters: field -> value of that learner, all of them.
+      hyper_parameters: field -> value of that learner; the document spells out all of them.
       trust: who adds noise (DESIGN section 5); `none` = no guarantee.
       customers_bound: N, a public bound on the number of customers of the coalition.
       seed: of the initial state and the training order.
@@ -68,7 +69,9 @@ class Plan:
     def document(self, catalogue: Catalogue) -> dict[str, Any]:
         """The plan as canonical JSON can hold it, with every release of every round spelled out."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        fields["hyper_parameters"] = {key: exact(value) for key, value in self.hyper_parameters.items()}
+        fields["hyper_parameters"] = {
+            key: exact(value) for key, value in hyper_parameters(self.build_learner()).items()
+        }
         rounds = [
             {
                 "index": r.index,
@@ -81,43 +84,42 @@ class Plan:
         return {"version": VERSION, **fields, "rounds": rounds}
 
     def save(self, path: Path, catalogue: Catalogue) -> str:
-        """Write the canonical bytes to `path` and return their SHA-256."""
+        """Write the canonical bytes to `path`, durably, and return their SHA-256."""
         document = self.document(catalogue)
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(canonical_bytes(document))
-        os.replace(temporary, path)
+        replace_bytes(path, canonical_bytes(document))
         return content_hash(document)
 
     @classmethod
     def load(cls, path: Path) -> Plan:
-        """Read a plan. Raises ConfigError on an unknown version or field."""
-        document = json.loads(path.read_bytes())
-        if document.pop("version", None) != VERSION:
+        """Read a plan. Raises ConfigError on an unknown version, field, type or hyper-parameter."""
+        with named_failures(path, "read"):
+            raw = path.read_bytes()
+        try:
+            document = json.loads(raw)
+        except ValueError as error:
+            raise ConfigError(f"{path}: not a plan ({error}); nothing was run") from None
+        if not isinstance(document, dict) or document.pop("version", None) != VERSION:
             raise ConfigError(f"{path}: not a plan of version {VERSION}; nothing was run")
-        document.pop("rounds")
         known = {f.name for f in dataclasses.fields(cls)}
-        if set(document) != known:
-            raise ConfigError(
-                f"{path}: unknown or missing fields {sorted(set(document) ^ known)}; nothing was run"
-            )
-        learner = learner_class(document["learner"])
-        document["hyper_parameters"] = {
-            key: inexact(value, learner, key) for key, value in document["hyper_parameters"].items()
-        }
-        return cls(**document)
+        if set(document) != known | {"rounds"}:
+            odd = sorted(set(document) ^ (known | {"rounds"}))
+            raise ConfigError(f"{path}: unknown or missing fields {odd}; nothing was run")
+        document.pop("rounds")
+        plan = build(cls, document, f"{path}:")
+        fields = {f.name: f.default for f in dataclasses.fields(learner_class(plan.learner))}  # type: ignore[arg-type]
+        settings = {key: inexact(value, fields.get(key)) for key, value in plan.hyper_parameters.items()}
+        return dataclasses.replace(plan, hyper_parameters=hyper_parameters(build_learner(plan.learner, settings)))
 
 
 def build_learner(name: str, hyper_parameters: Mapping[str, Any]) -> Learner:
-    """A learner from its name and (some of) its fields; the others keep their defaults."""
-    found: Any = learner_class(name)
-    known = {f.name for f in dataclasses.fields(found)}
-    for key in hyper_parameters:
-        if key not in known:
-            raise ConfigError(
-                f"learner {name!r} has no hyper-parameter {key!r}", f"known: {', '.join(sorted(known))}"
-            )
-    learner: Learner = found(**hyper_parameters)
-    return learner
+    """A learner from its name and (some of) its fields; the others keep their defaults.
+
+    Values get the fields' exact types (1 becomes 1.0 where a float is meant), so that equal settings hash alike.
+
+    Raises:
+      ConfigError: unknown learner or key, a value of the wrong type or out of range.
+    """
+    return build(learner_class(name), hyper_parameters, f"learner {name!r}:")
 
 
 def hyper_parameters(learner: Learner) -> dict[str, Any]:
@@ -128,21 +130,21 @@ def hyper_parameters(learner: Learner) -> dict[str, Any]:
 def exact(value: Any) -> Any:
     """Floats as decimal strings (infinity as 'inf'), tuples as lists."""
     if isinstance(value, float):
-        return "inf" if math.isinf(value) else decimal_string(value)
+        return str(value) if math.isinf(value) else decimal_string(value)
     if isinstance(value, tuple | list):
         return [exact(inner) for inner in value]
     return value
 
 
-def inexact(value: Any, learner: Any, key: str) -> Any:
-    """Undo `exact`, by the type of the learner's default."""
-    default = {f.name: f.default for f in dataclasses.fields(learner)}[key]
-    if isinstance(default, float):
-        return float(value)
-    if isinstance(default, tuple):
-        return tuple(
-            float(x) if isinstance(x, str) and default and isinstance(default[0], float) else x for x in value
-        )
+def inexact(value: Any, default: Any) -> Any:
+    """Undo `exact`, by the type of the field's default; what cannot be undone stays, for `build_learner` to refuse."""
+    if isinstance(default, float) and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(inexact(inner, default[0] if default else None) for inner in value)
     return value
 
 

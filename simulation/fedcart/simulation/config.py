@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedcart.shared.config import build, number, read_toml
-from fedcart.shared.errors import ConfigError
+from fedcart.shared.errors import ConfigError, did_you_mean
+from fedcart.shared.interactions import BEHAVIOURS
 
 SCHEMA = 1
 
@@ -27,6 +28,13 @@ class DataConfig:
     items: Path | None = None
     max_bad_rows: float = number(0.01, at_least=0.0, at_most=1.0)
     size: Literal["small", "default", "large"] = "default"
+
+    def __post_init__(self) -> None:
+        for name, weight in self.behaviour_weights.items():
+            if name not in BEHAVIOURS:
+                raise ConfigError(f"[data] behaviour_weights: unknown {name!r}", did_you_mean(name, BEHAVIOURS))
+            if not 0 <= weight < float("inf"):
+                raise ConfigError(f"[data] behaviour_weights: {name} = {weight} must be at least 0 and finite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +128,10 @@ class Config:
 
     @classmethod
     def read(cls, path: Path | None, overrides: Mapping[str, Any]) -> Config:
-        """The file's tables with `overrides` ("table.key" or "key" -> value) on top; None overrides nothing."""
+        """The file's tables with `overrides` ("table.key" or "key" -> value) on top; None overrides nothing.
+
+        Where both give a table (columns, a learner's settings), the override's keys are added to the file's.
+        """
         tables: dict[str, Any] = {} if path is None else read_toml(path)
         learner = tables.get("learner")
         if isinstance(learner, Mapping):
@@ -130,7 +141,13 @@ class Config:
             if value is None:
                 continue
             table, _, name = key.rpartition(".")
-            (tables.setdefault(table, {}) if table else tables)[name] = value
+            inside = tables.setdefault(table, {}) if table else tables
+            if isinstance(inside, dict):  # else `build` refuses the table
+                before = inside.get(name)
+                if isinstance(before, Mapping) and isinstance(value, Mapping):
+                    inside[name] = {**before, **value}
+                else:
+                    inside[name] = value
         return build(cls, tables, f"{path}:" if path else "options:")
 
     def document(self) -> dict[str, Any]:
