@@ -30,7 +30,8 @@ SAME_SETTINGS = {"ials": "als", "gram": "ease"}
 
 def split_rule(dataset: Dataset, config: SplitConfig) -> tuple[str, int | None]:
     """The split rule and, for `time`, the first held-out second."""
-    rule, day = config.rule, config.at
+    rule: str = config.rule
+    day = config.at
     default_day = FIRST_HELD_OUT_DAY.get(dataset.name)
     if rule == "auto":
         timed = "time" if day or default_day else "leave-one-out"

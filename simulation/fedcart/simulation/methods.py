@@ -98,7 +98,8 @@ class Trainings:
         if checkpoint is None:
             raise FedcartError(f"{self.coalition}: no round has finished; nothing was ranked")
         customers = self.split.train.customers
-        local = MappedTable(self.coalition / RECORDS / LOCAL, 0, customers, customers, checkpoint.round_index + 1)
+        rows = str(self.coalition / RECORDS / LOCAL)
+        local = MappedTable(rows, 0, customers, customers, checkpoint.round_index + 1)
         return rank(self.learner.scorer(checkpoint.state, self.catalogue), split, local, progress)
 
     def _round_ended(self, record: logging.LogRecord) -> None:
