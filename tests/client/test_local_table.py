@@ -15,8 +15,12 @@ from fedcart.shared.errors import ProtocolError
 ALL = slice(0, 4)
 
 
-def table(directory: Path, round_index: int, start: int = 0, stop: int = 4) -> MappedTable:
-    return MappedTable(str(directory / "local"), start, stop, 10, round_index)
+def table(directory: Path, round_index: int | None, start: int = 0, stop: int = 4) -> MappedTable:
+    """The store's table as the app opens it: a run's first round forgets."""
+    opened = MappedTable(str(directory / "local"), start, stop, 10, round_index)
+    if round_index == 0:
+        opened.forget()
+    return opened
 
 
 def test_nothing_is_made_by_reading(tmp_path: Path) -> None:
@@ -50,6 +54,15 @@ def test_a_run_started_anew_reads_nothing_of_the_one_before(tmp_path: Path) -> N
         table(tmp_path, round_index).write("f", ALL, np.full((4, 1), 9, np.float32))
     for round_index in range(6):
         assert not table(tmp_path, round_index).written("f", ALL, 1).any()
+
+
+def test_after_the_last_round_all_is_read_and_nothing_written(tmp_path: Path) -> None:
+    table(tmp_path, 7).write("f", ALL, np.full((4, 1), 3, np.float32))
+    after = table(tmp_path, None)
+    assert after.read("f", ALL, 1).tolist() == [[3.0]] * 4
+    assert after.written("f", ALL, 1).all()
+    with pytest.raises(ProtocolError, match="nothing was written"):
+        after.write("f", ALL, np.zeros((4, 1), np.float32))
 
 
 def test_stores_see_their_own_rows_only(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def _answer(message: Message, context: Context) -> RecordDict:
         raise ProtocolError(f"round {instruction.index} of {len(agreement.rounds)}; nothing was released")
     round_ = agreement.rounds[instruction.index]
     records = StoreRecords.open(directory, store, round_.index)
+    if round_.index == 0:
+        records.table.forget()
     totals = release(agreement.learner, instruction.state, round_, records, trust=agreement.plan.trust)
     records.table.flush()
     return write_reply(totals)

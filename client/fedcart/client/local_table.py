@@ -23,22 +23,28 @@ from fedcart.shared.storage import named_failures
 
 Float32Array = npt.NDArray[np.float32]
 Generations = tuple[Float32Array, Float32Array]
+_AFTER = int(np.iinfo(np.int32).max)
+"""The round after every other."""
 
 
 class MappedTable:
     """One store's rows of a directory's local tables, seen from one round."""
 
-    def __init__(self, directory: str, start: int, stop: int, total: int, round_index: int) -> None:
-        """Rows start..stop - 1 of the directory's `total` customers. Round 0 forgets what an earlier run left."""
+    def __init__(self, directory: str, start: int, stop: int, total: int, round_index: int | None) -> None:
+        """Rows start..stop - 1 of the directory's `total` customers. No round = after the last one, for reading."""
         self._directory = directory
         self._start, self._stop, self._total = start, stop, total
-        self._round = round_index
+        self._round = _AFTER if round_index is None else round_index
         self._open: dict[str, tuple[npt.NDArray[np.int32], Generations]] = {}
         self._written: set[str] = set()
-        if round_index == 0 and os.path.isdir(directory):
-            for path in sorted(Path(directory).glob("*.stamps.npy")):
-                stamps = np.load(path, mmap_mode="r+")
-                stamps[start:stop] = 0
+
+    def forget(self) -> None:
+        """Make as if no round had written: before the first round of a run, whatever an earlier run left."""
+        if os.path.isdir(self._directory):
+            for path in sorted(Path(self._directory).glob("*.stamps.npy")):
+                stamps = _mapped(path)
+                stamps[self._start : self._stop] = 0
+                _flush(stamps)
 
     def read(self, name: str, rows: slice, width: int) -> Float32Array:
         """[rows, width] as written by the latest earlier round; zeros where no round has written yet."""
@@ -63,6 +69,8 @@ class MappedTable:
     def write(self, name: str, rows: slice, values: Float32Array) -> None:
         """Set rows for the rounds after this one; what this round reads stays as it is."""
         count = self._rows(rows)
+        if self._round == _AFTER:
+            raise ProtocolError(f"local table {name!r}: no round is open; nothing was written")
         if values.ndim != 2 or len(values) != count.stop - count.start:
             raise ProtocolError(f"local table {name!r}: {values.shape} for {count.stop - count.start} rows")
         found = self._table(name, values.shape[1], create=True)

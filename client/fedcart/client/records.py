@@ -70,8 +70,8 @@ class StoreRecords:
         self.local: LocalTable = self.table
 
     @classmethod
-    def open(cls, directory: Path | str, store: int, round_index: int = 0) -> StoreRecords:
-        """Store number `store` of `directory`/records, as round `round_index` sees it.
+    def open(cls, directory: Path | str, store: int, round_index: int | None = None) -> StoreRecords:
+        """Store number `store` of `directory`/records, as round `round_index` sees it; None = after the last round.
 
         Raises:
           DataError: no such records or store.

@@ -49,7 +49,7 @@ class Agreement:
 
         Raises:
           InputError: a file is missing or unreadable.
-          ConfigError: the catalogue is not the plan's, or the plan lists other rounds than its learner makes here.
+          ConfigError: the catalogue is not the plan's, or the plan says other rounds than its learner makes here.
         """
         return _open(str(directory), file_version(f"{directory}/{PLAN}"))
 
@@ -63,6 +63,8 @@ def _open(place: str, version: FileVersion) -> Agreement:
     rounds = plan.rounds(catalogue)
     written = path.read_bytes()
     if canonical_bytes(plan.document(catalogue)) != written:
-        raise ConfigError(f"{path}: lists other rounds than learner {plan.learner!r} makes here; nothing was run")
+        raise ConfigError(
+            f"{path}: says other rounds or hyper-parameters than learner {plan.learner!r} has here; nothing was run"
+        )
     digest = hashlib.sha256(written).hexdigest()
     return Agreement(directory, plan, digest, catalogue, plan.build_learner(), rounds)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from fedcart.shared.buffers import keep_freed_buffers
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.flower_compat import (
     RAISED,
@@ -46,6 +47,7 @@ def run_in_process(directory: Path, stores: int, settings: EngineSettings, fault
     def node_config(store: int) -> UserConfig:
         return {"records": str(directory), "store": store}
 
+    keep_freed_buffers()
     become_coordinator(RUN_ID)
     with InProcessGrid(app, stores, node_config, settings.mode, settings.threads) as grid:
         run_coordinator(grid, directory, stores, settings, faults)

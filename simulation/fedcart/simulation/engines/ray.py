@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedcart.shared.buffers import keep_freed_buffers
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.flower_compat import ClientApp, Grid, SimulationRuntime, UserConfig
 from fedcart.simulation.engines import EngineSettings
@@ -45,6 +46,7 @@ def load_client_app() -> ClientApp:
     """The ClientApp, imported where it runs."""
     from fedcart.client.app import app
 
+    keep_freed_buffers()
     return app
 
 
