@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fedcart.shared.canonical import content_hash, model_hash
 from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
 from fedcart.simulation import datasets, defaults
@@ -75,6 +76,7 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
     shown.stage("reading data", 1, 1)
     prepared = prepare(config)
     trainings = plan_trainings(config, prepared, workspace, shown)
+    workspace.bind(fingerprint(prepared, trainings.plan_hash))
     rankings: dict[str, Ranking] = {}
     status, message = "failed", None
     try:
@@ -214,6 +216,20 @@ def describe(name: str, prepared: Prepared) -> str:
         "same": "training on pooled data",
     }
     return words.get(name, f"baseline {name}")
+
+
+def fingerprint(prepared: Prepared, plan_hash: str) -> str:
+    """SHA-256 over the plan, the stores, the training view and the held-out items."""
+    split = prepared.split
+    arrays = {
+        "offsets": prepared.partition.offsets,
+        "train.indptr": split.train.indptr,
+        "train.items": split.train.items,
+        "train.weights": split.train.weights,
+        "held_out.indptr": split.held_out.indptr,
+        "held_out.items": split.held_out.items,
+    }
+    return content_hash({"plan": plan_hash, "arrays": model_hash(arrays)})
 
 
 def versions() -> dict[str, str]:

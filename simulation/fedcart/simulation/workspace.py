@@ -64,6 +64,17 @@ class Workspace:
         os.replace(temporary, path)
         return path
 
+    def bind(self, fingerprint: str) -> None:
+        """Tie finished stages to what they were computed from; refuse to mix them with other data."""
+        path = self.directory / WORK / "data.txt"
+        if not path.exists():
+            self.write_text(f"{WORK}/data.txt", fingerprint)
+        elif path.read_text(encoding="utf-8") != fingerprint:
+            raise InputError(
+                f"{self.directory} was begun with other data or another version; nothing was run",
+                "choose another --out DIR, or remove this one",
+            )
+
     def finished(self) -> dict[str, Any] | None:
         """run.json of a complete run, report included; None while something is missing."""
         path = self.directory / "run.json"
