@@ -18,8 +18,8 @@ VIEWS_A_LOOK = 4.2
 LOOKS = 0.5
 """Share of shown items that are looked at. An assumption."""
 RETURNED = 0.01
-CARTED, CART_KEPT = 0.30, 0.53
-SAVED, SAVED_KEPT = 0.14, 0.358
+CARTED, CART_KEPT = 0.30, 0.55
+SAVED, SAVED_KEPT = 0.14, 0.385
 
 
 def make_events(world: World) -> Dataset:
@@ -64,7 +64,8 @@ def _at(
     visits: Visits, visit: npt.NDArray[np.int32], seconds: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.int64]:
     """Times `seconds` after the start of the visits, within the visit's day."""
-    return START + np.minimum(visits.second[visit] + seconds, (visits.day[visit] + np.int64(1)) * 86_400 - 1)
+    end = (visits.day[visit] + np.int64(1)) * 86_400 - 1
+    return np.asarray(START + np.minimum(visits.second[visit] + seconds, end), np.int64)
 
 
 def _purchases(rng: np.random.Generator, world: World, visits: Visits, shown: Shown) -> Interactions:

@@ -155,13 +155,13 @@ def _brands(
     own_store = np.full(len(department), -1, np.int32)
     for store in range(STORES):
         own = rng.choice(departments, 6, replace=False)
-        rows = (
+        mine = (
             np.isin(department, own)
             & (own_store < 0)
-            & (rng.random(len(department)) < 0.02 + 0.5 * words.SHOP_SHARES[store])
+            & (rng.random(len(department)) < 0.005 + 0.66 * words.SHOP_SHARES[store])
         )
-        own_store[rows] = store
-        brand[rows] = departments * per + store
+        own_store[mine] = store
+        brand[mine] = departments * per + store
     level = np.concatenate([rng.normal(0, 0.5, departments * per), np.full(STORES, -0.5)]).astype(np.float32)
     labels = names[: departments * per] + [f"{shop} Own" for shop in words.SHOPS]
     return brand, tuple(labels), own_store, level
@@ -200,7 +200,7 @@ def _listings(
 ) -> npt.NDArray[np.bool_]:
     """Which shop lists which item: big shops and loved items more; private labels at their shop only."""
     departments = len(words.DEPARTMENTS)
-    breadth = np.array([2.2, 1.9, 1.7, 1.5, 1.5, 1.4, 1.3, 1.2])
+    breadth = np.array([2.4, 2.3, 2.2, 2.0, 2.0, 1.9, 1.8, 1.7])
     special = rng.normal(0, 0.3, (STORES, departments))
     logit = (
         2.5 * (breadth[:, None] + appeal + 0.5 * rng.normal(0, 1, len(department))) + special[:, department]
@@ -234,7 +234,7 @@ def public_catalogue(rng: np.random.Generator, goods: Goods, prefix: str) -> Cat
     """The public list: ids `prefix`-00000, -00001 ...; 2 % of the titles and 1 % of the brands are missing."""
     items = len(goods)
     flat = [c for _, _, cs in words.DEPARTMENTS for c in cs]
-    telling, say = rng.random(items) < 0.3, rng.random(items) < 0.75
+    telling, say = rng.random(items) < 0.45, rng.random(items) < 0.75
     pick = rng.integers(0, 1 << 30, (4, items))
     titles = []
     for i in range(items):

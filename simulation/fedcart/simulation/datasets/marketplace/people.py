@@ -123,7 +123,7 @@ def _second_shop(
     other = rng.choice(STORES, len(store), p=shares / shares.sum())
     other = np.where(other == store, (store + 1) % STORES, other)
     often = visits >= 6
-    return np.where(often & (rng.random(len(store)) < 0.073 / often.mean()), other, -1).astype(np.int32)
+    return np.where(often & (rng.random(len(store)) < 0.075 / often.mean()), other, -1).astype(np.int32)
 
 
 def _mix(rng: np.random.Generator, store: Ints, stage: Ints) -> Floats:
@@ -158,7 +158,7 @@ def _pace(rng: np.random.Generator, people: int, bulk: npt.NDArray[np.bool_]) ->
     lines = np.where(once, np.where(rng.random(people) < 0.18, 1.2, lines * 1.3), lines) * np.where(
         baskets > 8, 0.75, 1
     )
-    looks = rng.random(people) < 0.36
+    looks = rng.random(people) < 0.37
     baskets = np.where(looks & ~bulk, 0, baskets)
     lines = np.where(bulk, np.minimum(lines * 1.8, 60), lines)
     return baskets.astype(np.int32), lines.astype(np.float32)

@@ -15,9 +15,9 @@ from fedcart.simulation.datasets.marketplace import vocabulary as words
 from fedcart.simulation.datasets.marketplace.goods import STORES, Floats, Goods, Ints
 
 MONTHS = 12
-PUSH = 0.15
+PUSH = 0.24
 """How much shops differ in what they push, standard deviation of log facings."""
-SHOWN_APPEAL = 0.75
+SHOWN_APPEAL = 0.62
 FACINGS = 2048
 """Places of one department's shelf."""
 MONTH_START = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365])
@@ -89,4 +89,4 @@ def _places(rows: npt.NDArray[np.intp], log_weight: Floats) -> Ints:
         return np.full(FACINGS, -1, np.int32)
     heap = np.cumsum(np.exp(log_weight.astype(np.float64) - log_weight.max()))
     at = np.searchsorted(heap, (np.arange(FACINGS) + 0.5) / FACINGS * heap[-1])
-    return rows[np.minimum(at, len(rows) - 1)].astype(np.int32)
+    return np.asarray(rows[np.minimum(at, len(rows) - 1)], np.int32)

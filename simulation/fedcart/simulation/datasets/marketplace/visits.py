@@ -73,7 +73,7 @@ def plan_visits(rng: np.random.Generator, world: World, counts: Ints, buying: bo
     ).astype(np.int64)
     order = np.lexsort((second, person))
     person, present, day, second = person[order], present[order], day[order].astype(np.int32), second[order]
-    away = (people.second[person] >= 0) & (rng.random(len(person)) < 0.17)
+    away = (people.second[person] >= 0) & (rng.random(len(person)) < 0.145)
     lines = 1 + rng.poisson(np.maximum(people.lines[person] - 1, 0.2) * rng.gamma(2.5, 1 / 2.5, len(person)))
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return Visits(
@@ -98,7 +98,7 @@ def show_pages(
     place = rng.integers(0, FACINGS, (len(visit), SHOWN), dtype=np.int16)
     store, page_month = visits.store[visit][:, None], month[:, None]
     item = world.shelves.items[store, page_month, department[:, None], place]
-    present = np.flatnonzero(visits.present[visit] & (rng.random(len(visit)) < 0.6))
+    present = np.flatnonzero(visits.present[visit] & (rng.random(len(visit)) < 0.5))
     item[present] = world.shelves.gift[store[present], page_month[present], place[present]]
     whose = np.repeat(visit, SHOWN)
     return offer(rng, world, visits, whose, item.ravel(), 0, 0.0)
@@ -137,7 +137,7 @@ def offer(
     gift = visits.present[visit]
     wish = np.where(
         gift,
-        np.float32(0.8) * wish + np.float32(3.5) * world.goods.categories.gift[world.goods.category[item]],
+        np.float32(0.8) * wish + np.float32(3.2) * world.goods.categories.gift[world.goods.category[item]],
         wish,
     )
     wish = np.where(world.people.bulk[person], np.float32(0.5) * wish, wish)
@@ -223,7 +223,7 @@ def remembered(
 
 REMINDERS = 10
 GOES_WITH = 1.6
-NO_THANKS = 5.4
+NO_THANKS = 5.6
 
 
 def shop(rng: np.random.Generator, world: World, visits: Visits) -> Shown:

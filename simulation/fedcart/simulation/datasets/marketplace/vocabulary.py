@@ -216,18 +216,24 @@ STYLE_WORDS = (
 )
 """Variants that hidden style 0, 1, ... of a department favours; a title carries one only now and then."""
 PLAIN_WORDS = (
-    "Classic|Small|Large|Mini|Everyday|Family|Deluxe|Handy|Original|Fine|Natural|Soft|Light|Round".split("|")
+    *("Classic", "Small", "Large", "Mini", "Everyday", "Family", "Deluxe"),
+    *("Handy", "Original", "Fine", "Natural", "Soft", "Light", "Round"),
 )
 """Variants that say nothing about style."""
-ENDINGS = "|, set of 2|, set of 6|, large|, small|, pack of 3|, cream|, blue|, green|, 500 g|, 250 ml|, pack of 12".split(
-    "|"
+ENDINGS = (
+    *("", ", set of 2", ", set of 6", ", large", ", small", ", pack of 3"),
+    *(", cream", ", blue", ", green", ", 500 g", ", 250 ml", ", pack of 12"),
 )
 """What may follow the noun."""
 BRAND_HEADS = (
-    "Alder Bram Cotter Dunmere Elsby Fenwick Garrow Hollin Ister Jorvin Keld Lowther Marram Nettle Orrin Pell Quill "
-    "Rushby Selwick Tarn Ulver Varley Wendle Yarrow Zennor Bellow Corrie Draycot Esk Farrow"
-).split()
-BRAND_TAILS = "|& Daughter|& Finch|Works|Mill|House|Bros.|& Moss|Studio|Lane|Supply|Trading".split("|")
+    *("Alder", "Bram", "Cotter", "Dunmere", "Elsby", "Fenwick", "Garrow", "Hollin", "Ister", "Jorvin"),
+    *("Keld", "Lowther", "Marram", "Nettle", "Orrin", "Pell", "Quill", "Rushby", "Selwick", "Tarn"),
+    *("Ulver", "Varley", "Wendle", "Yarrow", "Zennor", "Bellow", "Corrie", "Draycot", "Esk", "Farrow"),
+)
+BRAND_TAILS = (
+    *("", "& Daughter", "& Finch", "Works", "Mill", "House"),
+    *("Bros.", "& Moss", "Studio", "Lane", "Supply", "Trading"),
+)
 """A brand is a head and a tail; none of them is meant to be an existing company."""
 SHOPS = (
     "Larkhill Market",
