@@ -125,7 +125,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 
 
 def test_the_coverage_test_would_catch_an_interval_that_is_too_narrow() -> None:
-    """An interval of level .80 covers about .78: 250 trials reach .88 with probability 1e-4 (standard deviation .0262)."""
+    """An interval of level .80 covers about .78: 250 trials reach .88 with probability 1e-4."""
     assert not 0.88 < coverage(0.80) < 0.98
 
 

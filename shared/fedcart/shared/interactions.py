@@ -181,12 +181,9 @@ def build_histories(
     Raises:
       DataError: a customer or item outside the table: it would land in another customer's row.
     """
-    for name, column, total in (
-        ("customer", interactions.customer, customers),
-        ("item", interactions.item, items_total),
-    ):
-        if len(column) and not 0 <= column.min() <= column.max() < total:
-            raise DataError(f"{name} {column.min()} to {column.max()} is outside 0 to {total - 1}; nothing was built")
+    people = interactions.customer
+    if len(people) and not 0 <= people.min() <= people.max() < customers:
+        raise DataError(f"customer {people.min()} or {people.max()} is not among {customers}; nothing was read")
     refuse_unknown_items(interactions.item, items_total)
     event_weights = np.asarray(behaviour_weights, np.float32)[interactions.behaviour]
     kept = interactions.select(event_weights > 0)

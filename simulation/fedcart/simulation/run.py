@@ -140,6 +140,7 @@ def prepare(config: Config) -> Prepared:
         at=at,
         given=stores.given_split,
         behaviour_weights=tuple(weights.values()),
+        people=stores.people,
     )
     if config.evaluate.share < 1:
         split = split.measure_some(round(len(split.held_out.measured) * config.evaluate.share), config.seed)

@@ -1,5 +1,6 @@
 """Training view and held-out items: the rules, applied per customer, with seeded ties (DESIGN section 10).
 
+A customer's split depends on its own rows and the seed alone: not on other customers, nor on the order of rows.
 Only events of the target behaviour (purchase, or rating where there are no purchases) are held out. An event
 that is held out is seen by no learner and no baseline; what the customer did at the same time with the same item
 in other behaviours goes with it.
@@ -15,8 +16,11 @@ import numpy.typing as npt
 from fedcart.shared.errors import ConfigError, DataError
 from fedcart.shared.interactions import BEHAVIOURS, DAY, NO_TIME, Histories, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
+from fedcart.simulation.draws import draws
 
 RULES = ("ncf", "leave-one-out", "last-basket", "time")
+TIES, CANDIDATES = 0x5B117, 0xCA9D
+"""Purposes of seeded draws."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,17 @@ def make_split(
     given: GivenSplit | None = None,
     negatives: int = 99,
     behaviour_weights: tuple[float, ...] = (1.0,) * len(BEHAVIOURS),
+    people: npt.NDArray[np.int64] | None = None,
 ) -> Split:
     """Split `rows` (customers 0..customers - 1) by `rule`; every choice among ties is drawn from `seed`.
+
+    Args:
+      people: [customers] what identifies each in seeded draws, so that giving the same people to other stores
+        splits them alike; None = the customer's own number.
+
+    Raises:
+      ConfigError: the rule needs times or files that the data does not have.
+      DataError: there is nothing to hold out.
 
     Rules: `ncf` = the data's own files; `leave-one-out` = the latest event of each customer with at least two
     distinct items; `last-basket` = all target events of the latest basket of customers with at least two (without
@@ -133,23 +146,40 @@ def make_split(
     wanted = rows.behaviour == BEHAVIOURS.index(target)
     if not wanted.any():
         raise DataError("no purchase or rating to hold out; nothing was run", "map behaviours with --columns")
-    generator = np.random.default_rng([seed, 0x5B117])
+    if behaviour_weights[BEHAVIOURS.index(target)] == 0:
+        raise ConfigError(f"behaviour_weights: {target} is held out and counts 0; nothing was run", "weigh it above 0")
+    identity = np.arange(customers, dtype=np.int64) if people is None else people
     if rule == "time":
         if at is None or not rows.timed.all():
             raise ConfigError("split by time needs times and [split] at; nothing was run", "use leave-one-out")
         test, train = wanted & (rows.time >= at), rows.time < at
         as_of: int | None = at
     else:
-        choose = _latest_events if rule == "leave-one-out" else _latest_baskets
-        test = choose(rows, np.flatnonzero(wanted), customers, generator)
+        if rule == "leave-one-out":
+            test = _latest_events(rows, np.flatnonzero(wanted), identity, seed)
+        else:
+            test = _latest_baskets(rows, np.flatnonzero(wanted), customers)
         train = ~_same_visit(rows, test, items_total)
         timed = rows.time[train & rows.timed]
         as_of = int(timed.max()) + 1 if len(timed) else None
+    if not test.any():
+        raise DataError(f"split {rule} finds nothing to hold out; nothing was run", NOTHING_TO_HOLD_OUT[rule])
     histories = build_histories(
         rows.select(train), customers, items_total, as_of=as_of, behaviour_weights=behaviour_weights
     )
-    held_out = _held_out(rows.select(test), histories, target, rule, negatives, generator)
+    held_out = _held_out(rows.select(test), histories, target)
+    if rule == "leave-one-out":
+        held_out = replace(
+            held_out, candidates=_sample_candidates(held_out, rows, items_total, negatives, identity, seed)
+        )
     return Split(histories, held_out, target, rule, as_of, at)
+
+
+NOTHING_TO_HOLD_OUT = {
+    "leave-one-out": "a customer needs two distinct items",
+    "last-basket": "a customer needs two baskets",
+    "time": "choose an earlier first held-out day: --split time:YYYY-MM-DD",
+}
 
 
 def _given(
@@ -157,35 +187,31 @@ def _given(
 ) -> Split:
     if given is None:
         raise ConfigError("this data set brings no split of its own; nothing was run", "use --split leave-one-out")
+    if not len(given.held_out):
+        raise DataError("the data's own split holds out nothing; nothing was run", "use --split leave-one-out")
     target = BEHAVIOURS[int(given.held_out.behaviour[0])]
     histories = build_histories(rows, customers, items_total, behaviour_weights=weights)
-    order = np.argsort(given.held_out.customer, kind="stable")
-    counts = np.bincount(given.held_out.customer, minlength=customers)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    items = given.held_out.item[order]
-    return Split(
-        histories, HeldOut(indptr, items, np.ones(len(items), np.bool_), given.candidates), target, "ncf", None
-    )
+    held_out = replace(_held_out(given.held_out, histories, target), candidates=given.candidates)
+    return Split(histories, held_out, target, "ncf", None)
 
 
 def _latest_events(
-    rows: Interactions, wanted: npt.NDArray[np.intp], customers: int, generator: np.random.Generator
+    rows: Interactions, wanted: npt.NDArray[np.intp], people: npt.NDArray[np.int64], seed: int
 ) -> npt.NDArray[np.bool_]:
-    """[rows] one target event of each customer with two or more distinct items: the latest, ties by seeded draw."""
-    customer = rows.customer[wanted]
-    order = np.lexsort((generator.random(len(wanted)), rows.time[wanted], customer))
+    """[rows] one target event of each customer with two or more distinct items: the latest, ties by seeded draw
+    among the distinct items."""
+    customer, item, time = rows.customer[wanted], rows.item[wanted], rows.time[wanted]
+    order = np.lexsort((draws(seed, TIES, people[customer], item, time), time, customer))
     last = np.flatnonzero(np.diff(customer[order], append=-1) != 0)
-    pairs = np.unique(np.stack([customer, rows.item[wanted]]), axis=1)[0]
-    enough = np.bincount(pairs, minlength=customers) >= 2
+    pairs = np.unique(np.stack([customer, item]), axis=1)[0]
+    enough = np.bincount(pairs, minlength=len(people)) >= 2
     chosen = wanted[order[last]]
     test = np.zeros(len(rows), np.bool_)
     test[chosen[enough[rows.customer[chosen]]]] = True
     return test
 
 
-def _latest_baskets(
-    rows: Interactions, wanted: npt.NDArray[np.intp], customers: int, generator: np.random.Generator
-) -> npt.NDArray[np.bool_]:
+def _latest_baskets(rows: Interactions, wanted: npt.NDArray[np.intp], customers: int) -> npt.NDArray[np.bool_]:
     """[rows] the target events of each customer's latest basket, for customers with two or more baskets."""
     basket = np.where(rows.basket >= 0, rows.basket, rows.time // DAY)[wanted]
     customer = rows.customer[wanted]
@@ -216,46 +242,37 @@ def _same_visit(rows: Interactions, test: npt.NDArray[np.bool_], items_total: in
     return same
 
 
-def _held_out(
-    test: Interactions,
-    train: Histories,
-    target: str,
-    rule: str,
-    negatives: int,
-    generator: np.random.Generator,
-) -> HeldOut:
+def _held_out(test: Interactions, train: Histories, target: str) -> HeldOut:
+    """The distinct (customer, item) pairs of `test`, without candidates."""
     items_total, customers = train.items_total, train.customers
     pairs = np.unique(test.customer.astype(np.int64) * items_total + test.item)
     owner = pairs // items_total
     indptr = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=customers))]).astype(np.int64)
     seen = (train.behaviours >> BEHAVIOURS.index(target)) & 1 == 1
     known = (train.row_of_pair() * items_total + train.items)[seen]
-    items = (pairs % items_total).astype(np.int32)
-    candidates = None
-    if rule == "leave-one-out":
-        everything = np.union1d(known, pairs)
-        candidates = _sample_candidates(owner, items, everything, customers, items_total, negatives, generator)
-    return HeldOut(indptr, items, ~np.isin(pairs, known), candidates)
+    return HeldOut(indptr, (pairs % items_total).astype(np.int32), ~np.isin(pairs, known), None)
 
 
 def _sample_candidates(
-    owner: npt.NDArray[np.int64],
-    items: npt.NDArray[np.int32],
-    everything: npt.NDArray[np.int64],
-    customers: int,
+    held: HeldOut,
+    rows: Interactions,
     items_total: int,
     negatives: int,
-    generator: np.random.Generator,
+    people: npt.NDArray[np.int64],
+    seed: int,
 ) -> npt.NDArray[np.int32]:
     """Each measured customer's test item, then distinct items it has no event with; -1 where there are too few."""
-    candidates = np.full((customers, 1 + negatives), -1, np.int32)
-    candidates[owner, 0] = items
+    owner = held.owner
+    everything = np.unique(rows.customer.astype(np.int64) * items_total + rows.item)
+    candidates = np.full((len(people), 1 + negatives), -1, np.int32)
+    candidates[owner, 0] = held.items
     low = np.searchsorted(everything, owner * items_total)
     high = np.searchsorted(everything, (owner + 1) * items_total)
     for row, start, stop in zip(owner, low, high, strict=True):
         unseen = np.ones(items_total, np.bool_)
         unseen[everything[start:stop] - row * items_total] = False
         free = np.flatnonzero(unseen)
+        generator = np.random.default_rng([seed, CANDIDATES, int(people[row])])
         drawn = generator.choice(free, min(negatives, len(free)), replace=False)
         candidates[row, 1 : 1 + len(drawn)] = drawn
     return candidates
