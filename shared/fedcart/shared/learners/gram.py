@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.errors import ConfigError
+from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, Customers, Float64Array, LocalTable, Round, State, Sums, Totals
 from fedcart.shared.learners.item_models import cosine_neighbours, ease
@@ -82,11 +82,12 @@ class Gram:
 
     def contribute(self, state: State, round_: Round, customers: Customers, sums: Sums) -> None:
         """The customer's 0/1 history; then its scaled history, cut to the head."""
+        head = None if round_.index == 0 else head_of(state)
         for block in customers.blocks():
-            if round_.index == 0:
+            if head is None:
                 sums.rows(POPULARITY, block, scaled_history(block.histories, 0.0))
             else:
-                sums.outer(GRAM, block, self.head_rows(block.histories, state.public[HEAD].astype(np.int64)))
+                sums.outer(GRAM, block, self.head_rows(block.histories, head))
 
     def head_rows(self, histories: Histories, head: npt.NDArray[np.int64]) -> csr_array:
         """[customers, head] each customer's weights over its count to the given power; a column an item of the head."""
@@ -119,7 +120,7 @@ class Gram:
     def scorer(self, state: State, catalogue: Catalogue) -> GramScorer:
         """Sums of the model's rows over the customer's own history."""
         public = state.public
-        return GramScorer(self, public[MODEL], public[HEAD].astype(np.int64), public[POPULARITY])
+        return GramScorer(self, public[MODEL], head_of(state), public[POPULARITY])
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,17 @@ class GramScorer:
     def _tail(self) -> npt.NDArray[np.float32]:
         """[items] popularity as numbers in [0, 1]; ties stay ties."""
         return self.popularity / max(float(self.popularity.max(initial=0.0)), 1.0)
+
+
+def head_of(state: State) -> npt.NDArray[np.int64]:
+    """[head] positions in the catalogue, ascending; refuses a published head that is no set of items."""
+    head = state.public[HEAD]
+    items = len(state.public[POPULARITY])
+    if not (np.isfinite(head).all() and (np.diff(head) > 0).all() and head[0] >= 0 and head[-1] < items):
+        raise ProtocolError(
+            f"the published head of {len(head)} items is no set of the {items} items; nothing was added"
+        )
+    return head.astype(np.int64)
 
 
 def symmetric(triangle: Float64Array, n: int) -> Float64Array:

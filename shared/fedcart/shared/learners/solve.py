@@ -31,20 +31,26 @@ def fold_in(
       base: [d, d] symmetric positive semi-definite, the same for all.
       ridge: [customers] added to the diagonal.
 
-    A row without items, or whose system is not positive definite (a weight that is not finite), gets zeros or NaN
-    in that order: NaN says "no factor", and the kernel adds nothing for it.
+    A row without items gets zeros. A row with a weight that is not finite, or whose system is not positive
+    definite, gets NaN, which says "no factor": the kernel adds nothing for it. So do all rows if `table` is not finite.
     """
     from scipy.linalg.lapack import sposv
 
     d = table.shape[1]
     factors = np.zeros((len(indptr) - 1, d), np.float32)
     all_ones = bool((weights == 1).all())
+    finite = np.isfinite(weights)
+    sound = bool(np.isfinite(base).all() and np.isfinite(table).all())
+    all_finite = sound and bool(finite.all())
     system = np.empty((d, d), np.float32)
     diagonal = system.reshape(-1)[:: d + 1]
     bounds = indptr.tolist()
     for row in range(len(factors)):
         low, high = bounds[row], bounds[row + 1]
         if low == high:
+            continue
+        if not (all_finite or (sound and finite[low:high].all())):
+            factors[row] = np.nan
             continue
         mine = table.take(items[low:high], axis=0)
         weighted = mine if all_ones else mine * weights[low:high, None]
