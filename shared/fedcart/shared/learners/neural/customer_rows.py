@@ -6,6 +6,7 @@ customer's row depends on nothing but their own history.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +37,13 @@ def row_width(factor_width: int) -> int:
 def fit(module: ItemSide, batch: CustomerBatch, rows: torch.Tensor, how: CustomerFit) -> torch.Tensor:
     """[B, row_width] the customers' rows after `how.steps` steps with the item side frozen; `rows` is kept."""
     width = module.head.factor_width
-    factor, first, second, steps = (x.clone() for x in rows.split([width, width, width, 1], dim=1))
+    edges = (0, width, 2 * width, 3 * width, 3 * width + 1)
+    factor, first, second, steps = (rows[:, a:b].clone() for a, b in itertools.pairwise(edges))
     with torch.no_grad():
         gathered = module.gather(batch.items)
     for _ in range(how.steps):
         factor.requires_grad_()
-        (gradient,) = torch.autograd.grad(module.losses(batch, factor, gathered).sum(), factor)
+        (gradient,) = torch.autograd.grad(module.factor_losses(batch, factor, gathered).sum(), factor)
         with torch.no_grad():
             steps += 1
             first.lerp_(gradient, 1 - BETA1)

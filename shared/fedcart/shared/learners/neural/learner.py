@@ -7,7 +7,7 @@ their own factor to the frozen item side, then the item side gets the gradient o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,6 @@ import numpy.typing as npt
 import torch
 
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.errors import ConfigError
-from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Customers, Round, State, Sums, Totals
 from fedcart.shared.learners.neural.customer_rows import (
     CustomerFit,
@@ -26,6 +24,7 @@ from fedcart.shared.learners.neural.customer_rows import (
     row_width,
 )
 from fedcart.shared.learners.neural.item_side import ItemSide, Loss, load_public, public_arrays
+from fedcart.shared.learners.neural.limits import Limits, check
 from fedcart.shared.learners.neural.per_customer import (
     CUSTOMERS,
     Trainer,
@@ -33,7 +32,7 @@ from fedcart.shared.learners.neural.per_customer import (
     gradient_words,
     split_gradient,
 )
-from fedcart.shared.learners.neural.sampling import Draw, draw, stamp
+from fedcart.shared.learners.neural.sampling import Draw, draw, parts, stamp
 from fedcart.shared.learners.neural.scorer import FoldIn, NeuralScorer
 from fedcart.shared.learners.neural.server import ServerOptimizer, ServerStep
 from fedcart.shared.privacy.release import Release
@@ -41,10 +40,19 @@ from fedcart.shared.privacy.release import Release
 GRADIENT = "gradient"
 SEED = "seed"
 FACTORS = "neural.customers"
-MOST_SAMPLES = 1 << 15
-"""Samples (positives and negatives) of one part of a step: bounds memory, changes no result but rounding."""
 GRADIENT_NUMBERS = 1 << 22
 """Numbers in the gradients of one block of customers."""
+WORDS = ("embedding_dim", "negatives", "steps_per_epoch", "round_count", "customer_steps")
+LIMITS: Limits = {
+    **dict.fromkeys(WORDS, (1, math.inf)),
+    **dict.fromkeys(("positives", "local_steps", "fold_in_steps", "refine_steps"), (0, math.inf)),
+    **dict.fromkeys(("regularization", "initial_scale"), (0, math.inf)),
+    **dict.fromkeys(("learning_rate", "customer_learning_rate", "server_learning_rate"), (1e-12, math.inf)),
+    **dict.fromkeys(("history_exponent", "final_learning_rate"), (0, 1)),
+    "server_momentum": (0, 0.999),
+    "loss": ("bce", "bpr", "mse"),
+    "server_optimizer": ("average", "adam"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,7 @@ class NeuralLearner:
     refine_steps: int = 0
 
     def __post_init__(self) -> None:
-        check(self)
+        check(self, LIMITS)
 
     def module(self, items: int) -> ItemSide:
         """A fresh item side."""
@@ -118,8 +126,8 @@ class NeuralLearner:
     def initialise(self, module: ItemSide, generator: torch.Generator) -> None:
         """Normal tables; the sink row stays zero."""
         with torch.no_grad():
-            for table in module.tables.values():
-                table.weight[:-1].normal_(0, self.initial_scale, generator=generator)  # type: ignore[union-attr, operator, index]
+            for table in module.item_tables():
+                table.shared.normal_(0, self.initial_scale, generator=generator)
 
     def contribute(self, state: State, round_: Round, customers: Customers, sums: Sums) -> None:
         """Each customer's gradient of their own loss, after they fitted their factor."""
@@ -206,51 +214,3 @@ def seed_of(state: State) -> int:
 def items_of(state: State) -> int:
     """Number of items in the published model."""
     return next(len(array) for name, array in state.public.items() if name.startswith("tables."))
-
-
-def parts(
-    histories: Histories, visited: npt.NDArray[np.int64], samples: Draw
-) -> Iterator[npt.NDArray[np.int64]]:
-    """`visited` in parts of at most MOST_SAMPLES samples (or one customer), short histories first: little padding."""
-    counts = np.maximum(histories.counts[visited], 1)
-    if samples.positives:
-        counts = np.minimum(counts, samples.positives)
-    order = np.argsort(counts, kind="stable")
-    most, start = MOST_SAMPLES // (1 + samples.negatives), 0
-    for end in range(1, len(order) + 1):
-        if end == len(order) or (end + 1 - start) * counts[order[end]] > most:
-            yield visited[order[start:end]]
-            start = end
-
-
-def check(learner: NeuralLearner) -> None:
-    """Raise ConfigError on a hyper-parameter out of range."""
-
-    def refuse(name: str, limit: str) -> None:
-        raise ConfigError(f"{name} is {getattr(learner, name)!r}; it must be {limit}; nothing was run")
-
-    def at_least(names: Iterable[str], least: float) -> None:
-        for name in names:
-            if not least <= getattr(learner, name) < np.inf:
-                refuse(name, f"at least {least}")
-
-    at_least(("embedding_dim", "negatives", "steps_per_epoch", "round_count", "customer_steps"), 1)
-    at_least(("positives", "local_steps", "regularization", "fold_in_steps", "refine_steps", "initial_scale"), 0)
-    for name in ("learning_rate", "customer_learning_rate", "server_learning_rate"):
-        if not 0 < getattr(learner, name) < np.inf:
-            refuse(name, "positive")
-    for name in ("history_exponent", "final_learning_rate"):
-        if not 0 <= getattr(learner, name) <= 1:
-            refuse(name, "in [0, 1]")
-    if not 0 <= learner.server_momentum < 1:
-        refuse("server_momentum", "in [0, 1)")
-    if learner.loss not in ("bce", "bpr", "mse"):
-        refuse("loss", "'bce', 'bpr' or 'mse'")
-    if learner.server_optimizer not in ("average", "adam"):
-        refuse("server_optimizer", "'average' or 'adam'")
-    if learner.local_steps == 0 and learner.server_optimizer != "adam":
-        raise ConfigError(
-            f"server_optimizer {learner.server_optimizer!r} with local_steps 0 would need the number of customers "
-            "to scale the gradient, which is not released; nothing was run",
-            "use server_optimizer 'adam' with local_steps 0",
-        )

@@ -9,7 +9,7 @@ arXiv:1602.05629, Alg. 1). Customer factors are no parameters of the module and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -123,15 +123,18 @@ def customer_gradients(module: ItemSide, batch: CustomerBatch, factors: torch.Te
         rows = [r.requires_grad_() for r in module.gather(batch.items)]
     by_row = torch.autograd.grad(module.losses(batch, factors, rows).sum(), rows)
     item = batch.items.flatten(1).numpy()
-    real = item < next(iter(module.tables.values())).weight.shape[0] - 1  # type: ignore[union-attr, operator]
+    real = item < len(module.item_tables()[0].shared)
     who = np.nonzero(real)[0]
-    columns, values, owners, start = [], [], [], 0
-    for table, part in zip(module.tables.values(), by_row, strict=True):
+    columns: list[npt.NDArray[np.int64]] = []
+    values: list[npt.NDArray[np.float32]] = []
+    owners: list[npt.NDArray[np.int64]] = []
+    start = 0
+    for table, part in zip(module.item_tables(), by_row, strict=True):
         width = part.shape[-1]
         columns.append((start + item[real][:, None] * width + np.arange(width)).ravel())
         values.append(part.numpy()[real].ravel())
         owners.append(np.repeat(who, width))
-        start += (table.weight.shape[0] - 1) * width  # type: ignore[union-attr, operator]
+        start += table.shared.numel()
     for dense in layer_gradients(module, batch, factors, rows):
         columns.append(np.tile(np.arange(start, start + dense.shape[1]), count))
         values.append(dense.ravel())
@@ -159,7 +162,8 @@ def layer_gradients(
     ) -> torch.Tensor:
         sample = CustomerBatch(items[None], mask[None], scale[None])
         inputs = (sample, factor[None], [row[None] for row in own])
-        return functional_call(_FromRows(module), {f"module.{k}": v for k, v in parameters.items()}, inputs)[0]
+        named = {f"module.{name}": value for name, value in parameters.items()}
+        return cast(torch.Tensor, functional_call(_FromRows(module), named, inputs)[0])
 
     detached = [row.detach() for row in rows]
     found = vmap(grad(one), in_dims=(None, 0, 0, 0, 0, 0))(
@@ -175,7 +179,5 @@ class _FromRows(torch.nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(
-        self, batch: CustomerBatch, factors: torch.Tensor, rows: list[torch.Tensor]
-    ) -> torch.Tensor:
+    def forward(self, batch: CustomerBatch, factors: torch.Tensor, rows: list[torch.Tensor]) -> torch.Tensor:
         return self.module.losses(batch, factors, rows)

@@ -8,6 +8,7 @@ were held out: every item that is not in the training history can be a negative 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ import torch
 
 from fedcart.shared.interactions import Histories
 
+MOST_SAMPLES = 1 << 15
+"""Samples (positives and negatives) of one part of a step: bounds memory, changes no result but rounding."""
 UInt64 = npt.NDArray[np.uint64]
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -34,9 +37,9 @@ class CustomerBatch:
     mask: torch.Tensor
     scale: torch.Tensor
 
-    def part(self, start: int, stop: int) -> CustomerBatch:
-        """Customers start..stop - 1."""
-        return CustomerBatch(self.items[start:stop], self.mask[start:stop], self.scale[start:stop])
+    def total(self, each: torch.Tensor) -> torch.Tensor:
+        """[B] scale_u sum_p mask_up each_up; each [B, P]."""
+        return (each * self.mask).sum(-1) * self.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,20 @@ def draw(histories: Histories, rows: npt.NDArray[np.int64], when: UInt64, how: D
     everything = counts >= total
     items[everything], mask[everything] = total, 0
     scale = np.maximum(counts, 1) ** (1 - how.history_exponent) / np.maximum(kept, 1)
-    return CustomerBatch(
-        torch.from_numpy(items), torch.from_numpy(mask), torch.from_numpy(scale.astype(np.float32))
-    )
+    return CustomerBatch(torch.from_numpy(items), torch.from_numpy(mask), torch.from_numpy(scale.astype(np.float32)))
+
+
+def parts(histories: Histories, visited: npt.NDArray[np.int64], how: Draw) -> Iterator[npt.NDArray[np.int64]]:
+    """`visited` in parts of at most MOST_SAMPLES samples (or one customer), short histories first: little padding."""
+    counts = np.maximum(histories.counts[visited], 1)
+    if how.positives:
+        counts = np.minimum(counts, how.positives)
+    order = np.argsort(counts, kind="stable")
+    most, start = MOST_SAMPLES // (1 + how.negatives), 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end + 1 - start) * counts[order[end]] > most:
+            yield visited[order[start:end]]
+            start = end
 
 
 def select(histories: Histories, rows: npt.NDArray[np.int64]) -> Histories:
@@ -139,14 +153,14 @@ def _chosen(
     """Positions of the pairs used: all, or the `most` of each customer whose hashed keys are smallest."""
     if most == 0 or own.counts.max(initial=0) <= most:
         return np.arange(len(row), dtype=np.int64)
-    keys = mix(stream[row] ^ mix(own.items.astype(np.uint64)))
-    order = np.argsort((row.astype(np.uint64) << np.uint64(40)) | (keys >> np.uint64(24)), kind="stable")
+    keys = mix(stream[row] ^ mix(own.items.astype(np.uint64))) >> np.uint64(24)
+    short = (own.counts <= most)[row]  # all of theirs are used, in catalogue order, whoever else is in the batch
+    keys[short] = place[short].astype(np.uint64)
+    order = np.argsort((row.astype(np.uint64) << np.uint64(40)) | keys, kind="stable")
     return order[place < most]
 
 
-def _absent(
-    own: Histories, row: npt.NDArray[np.int64], rank: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _absent(own: Histories, row: npt.NDArray[np.int64], rank: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """[chosen, n] the rank-th item (from 0) that the customer does not have.
 
     With a customer's items i_0 < i_1 < ..., the k-th has i_k - k absent items below it, so the answer is the rank

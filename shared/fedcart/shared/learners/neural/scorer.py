@@ -10,8 +10,8 @@ import torch
 
 from fedcart.shared.learners.base import Block, LocalTable
 from fedcart.shared.learners.neural.customer_rows import CustomerFit, fit, read_rows, row_width
-from fedcart.shared.learners.neural.item_side import ItemSide, shared_rows
-from fedcart.shared.learners.neural.sampling import Draw, UInt64, draw
+from fedcart.shared.learners.neural.item_side import ItemSide
+from fedcart.shared.learners.neural.sampling import Draw, UInt64, draw, parts
 
 AT_ONCE = 64
 """Customers scored together: with the head's memory, at most AT_ONCE x items x widest layer numbers."""
@@ -40,9 +40,12 @@ class NeuralScorer:
         """[block customers, items] logits."""
         width = self.module.head.factor_width
         factors = self.factors(block, local)[:, :width]
-        tables = [shared_rows(self.module, "tables.", t.weight) for t in self.module.tables.values()]  # type: ignore[arg-type]
+        tables = [table.shared for table in self.module.item_tables()]
         with torch.no_grad():
-            pieces = [self.module.head.catalogue(part, *tables) for part in factors.split(AT_ONCE)]
+            pieces = [
+                self.module.head.catalogue(factors[start : start + AT_ONCE], *tables)
+                for start in range(0, len(factors), AT_ONCE)
+            ]
             return torch.cat(pieces).numpy() if pieces else np.zeros((0, len(tables[0])), np.float32)
 
     def factors(self, block: Block, local: LocalTable | None) -> torch.Tensor:
@@ -54,8 +57,7 @@ class NeuralScorer:
             known = local.written(self.factors_name, block.rows, width)
             rows[known] = read_rows(local, self.factors_name, block.rows, width)[known]
         for who, steps in ((~known, self.fold_in.steps), (known, self.fold_in.refine)):
-            if steps:
-                for part in np.array_split(np.flatnonzero(who), -(-int(who.sum()) // AT_ONCE) or 1):
-                    batch = draw(block.histories, part, self.when, self.samples)
-                    rows[part] = fit(self.module, batch, rows[part], CustomerFit(steps, self.fold_in.learning_rate))
+            for part in parts(block.histories, np.flatnonzero(who), self.samples) if steps else ():
+                batch = draw(block.histories, part, self.when, self.samples)
+                rows[part] = fit(self.module, batch, rows[part], CustomerFit(steps, self.fold_in.learning_rate))
         return rows

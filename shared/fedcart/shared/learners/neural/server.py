@@ -43,9 +43,7 @@ class ServerStep:
         carried["steps"] = np.array([count])
         return State(public, carried)
 
-    def _direction(
-        self, name: str, direction: Float64Array, carried: dict[str, Array], count: float
-    ) -> Float64Array:
+    def _direction(self, name: str, direction: Float64Array, carried: dict[str, Array], count: float) -> Float64Array:
         if self.optimizer == "average" and not self.momentum:
             return direction
         first = carried.get(f"first.{name}", np.zeros(1)) * self.momentum
