@@ -1,7 +1,8 @@
 """The oracle: ranks of held-out items, measured with all data in hand, outside both apps. No epsilon covers it.
 
 Scorers see a customer's training view only. The seen items of the target behaviour are masked here, for every
-method alike, when new items are ranked; nothing is masked when all items are (repeat purchases count).
+method alike, when new items are ranked; nothing is masked when all items are (repeat purchases count). Masked is
+NaN, which compares with nothing: -inf would tie with items that a scorer cannot rank.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Ranking:
       sampled: [customers] rank of the held-out item among its candidates; NaN where not measured.
       new: [held-out pairs] rank among the items the customer has not had; NaN for a repeat.
       all: [held-out pairs] rank among all items.
-      top: int32 [customers, 10] the list shown of new items; -1 for customers not measured.
+      top: int32 [customers, 10] the list shown of new items; -1 for customers not measured, and where no item that
+        the scorer can rank is left.
     """
 
     sampled: npt.NDArray[np.float64]
@@ -52,7 +54,7 @@ def rank(
     top = np.full((customers, TOP), -1, np.int32)
     for key, (start, stop) in enumerate(_runs(measured, max(1, SCORES_AT_ONCE // train.items_total))):
         histories = train.slice(start, stop)
-        scores = np.asarray(scorer.score(Block(key, start, histories), local))
+        scores = np.asarray(scorer.score(Block(key, start, histories), local), np.float32)
         if scores.shape != (stop - start, train.items_total) or np.isnan(scores).any():
             raise FedcartError(f"a scorer gave {scores.shape} scores, some NaN or too few; nothing was ranked")
         rows = measured[(measured >= start) & (measured < stop)]
@@ -61,9 +63,9 @@ def rank(
         everything[pairs] = _ranks(scores, owner, held.items[pairs])
         if held.candidates is not None:
             sampled[rows] = _sampled_ranks(scores[rows - start], held.candidates[rows])
-        masked = np.array(scores, np.float32)
+        masked = scores.copy()
         had = seen[int(train.indptr[start]) : int(train.indptr[stop])]
-        masked[histories.row_of_pair()[had], histories.items[had]] = -np.inf
+        masked[histories.row_of_pair()[had], histories.items[had]] = np.nan
         fresh = np.flatnonzero(held.is_new[pairs])
         new[pairs.start + fresh] = _ranks(masked, owner[fresh], held.items[pairs][fresh])
         top[rows] = _top(masked[rows - start])
@@ -114,10 +116,12 @@ def _sampled_ranks(scores: npt.NDArray[np.float32], candidates: npt.NDArray[np.i
 
 
 def _top(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """[rows, 10] positions of the best scores, best first; -1 pads a catalogue of fewer items."""
+    """[rows, 10] positions of the best scores, best first; -1 where only NaN and -inf are left."""
     count = min(TOP, scores.shape[1])
-    best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+    best = np.argpartition(-scores, count - 1, axis=1)[:, :count]  # NaN comes last
+    found = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    ranked = np.take_along_axis(found, order, axis=1) > -np.inf
     lists = np.full((len(scores), TOP), -1, np.int32)
-    lists[:, :count] = np.take_along_axis(best, order, axis=1)
+    lists[:, :count] = np.where(ranked, np.take_along_axis(best, order, axis=1), -1)
     return lists
