@@ -15,7 +15,7 @@ from fedcart.server.checkpoint import load_checkpoint
 from fedcart.server.exchange import exchange
 from fedcart.shared import flower_compat as fc
 from fedcart.shared.agreement import Agreement
-from fedcart.shared.errors import ConfigError, RoundFailed
+from fedcart.shared.errors import ConfigError, FedcartError, RoundFailed
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.wire import write_reply
 from fedcart.simulation.engines import EngineSettings, run
@@ -47,6 +47,21 @@ def test_every_mode_ends_on_the_same_bits(tmp_path: Path, expected: str, name: s
     assert final_hash(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("learner", "settings_of_it"), [("als", {"embedding_dim": 3, "sweeps": 3}), ("gram", {})], ids=["als", "gram"]
+)
+def test_a_built_in_learner_ends_on_the_same_bits_by_wire(
+    tmp_path: Path, learner: str, settings_of_it: dict[str, object]
+) -> None:
+    hashes = set()
+    for mode in ("lazy", "wire"):
+        (tmp_path / mode).mkdir()
+        write_small_run(tmp_path / mode, stores=5, learner=learner, **settings_of_it)  # type: ignore[arg-type]
+        run(tmp_path / mode, 5, EngineSettings(mode=mode))  # type: ignore[arg-type]
+        hashes.add(final_hash(tmp_path / mode))
+    assert len(hashes) == 1
+
+
 def test_the_order_of_the_sum_matters_to_these_bits() -> None:
     numbers = np.random.default_rng(0).random((6, 100))
     assert (sum(numbers) != sum(numbers[::-1])).any()  # type: ignore[union-attr]
@@ -74,6 +89,24 @@ def test_on_ray_a_failing_store_is_named_by_class_and_the_round_goes_on(tmp_path
     found = load_checkpoint(tmp_path, agreement.plan_hash)
     assert found is not None
     assert found.line["failures"] == {"DataError": 1, "NodeUnavailable": 1}
+
+
+def test_a_runtime_that_cannot_start_ends_the_run_instead_of_waiting_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedcart.simulation.engines import ray
+
+    monkeypatch.setattr(ray, "ray_backend", lambda *_: {"init_args": {"no_such_argument": 1}})
+    write_small_run(tmp_path)
+    with pytest.raises(FedcartError, match="simulation runtime stopped: RuntimeError"):
+        run(tmp_path, 4, EngineSettings(name="ray"))
+
+
+def test_without_ray_the_engine_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as caught:
+        run(tmp_path, 4, EngineSettings(name="ray"))
+    assert caught.value.hint == "pip install 'fedcart[simulation]'"
 
 
 def test_in_wire_mode_every_message_is_serialised_and_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,11 @@ class SimulationRuntime:
 
     def __enter__(self) -> SimulationRuntime:
         self._thread.start()
-        self._ready.wait()
+        try:
+            self._ready.wait()
+        except BaseException:  # Ctrl-C while ray starts: the thread must not outlive us
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
