@@ -56,6 +56,16 @@ def test_records_written_again_are_read_again(tmp_path: Path) -> None:
         assert StoreRecords.open(tmp_path, 0).count == customers
 
 
+def test_the_same_records_written_again_keep_their_local_tables_and_others_lose_them(tmp_path: Path) -> None:
+    rows, values = slice(0, 4), np.ones((4, 2), np.float32)
+    write_records(tmp_path, histories(4), np.array([0, 4]))
+    StoreRecords.open(tmp_path, 0, 0).local.write("f", rows, values)
+    write_records(tmp_path, histories(4), np.array([0, 4]))
+    assert StoreRecords.open(tmp_path, 0).local.written("f", rows, 2).all()
+    write_records(tmp_path, histories(4, seed=1), np.array([0, 4]))
+    assert not StoreRecords.open(tmp_path, 0).local.written("f", rows, 2).any()
+
+
 def test_records_cannot_be_changed_through_the_view(tmp_path: Path) -> None:
     write_records(tmp_path, histories(4), np.array([0, 4]))
     with pytest.raises(ValueError, match="read-only"):

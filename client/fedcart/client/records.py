@@ -32,6 +32,9 @@ _ABOUT = "about.json"
 def write_records(directory: Path, histories: Histories, store_offsets: npt.NDArray[np.int64]) -> None:
     """Write `directory`/records, whole or not at all.
 
+    Records that say the same already are left alone, with the learners' tables beside them, so that a run can be
+    prepared again and go on; other records are replaced, and their tables go.
+
     Args:
       directory: the run's (or the store's) directory.
       histories: all customers, one store's after another's.
@@ -41,6 +44,8 @@ def write_records(directory: Path, histories: Histories, store_offsets: npt.NDAr
     if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != histories.customers or (np.diff(offsets) < 0).any():
         raise DataError(f"store offsets do not divide {histories.customers} customers; nothing was written")
     target, part = directory / RECORDS, directory / f".{RECORDS}.part"
+    if target.exists() and _same(target, histories, offsets):
+        return
     with named_failures(target, "write"):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -52,6 +57,17 @@ def write_records(directory: Path, histories: Histories, store_offsets: npt.NDAr
         if target.exists():
             shutil.rmtree(target)
         part.rename(target)
+
+
+def _same(records: Path, histories: Histories, offsets: npt.NDArray[np.int64]) -> bool:
+    """Whether what is on disk is, bit for bit, what would be written."""
+    if not (records / _ABOUT).exists():
+        return False
+    found, stores = _open(str(records), file_version(f"{records}/{_ABOUT}"))
+    pairs = [(getattr(found, name), getattr(histories, name)) for name in _ARRAYS] + [(stores, offsets)]
+    return found.items_total == histories.items_total and all(
+        old.dtype == new.dtype and old.shape == new.shape and old.tobytes() == new.tobytes() for old, new in pairs
+    )
 
 
 @dataclass
