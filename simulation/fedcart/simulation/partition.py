@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.errors import ConfigError
+from fedcart.shared.errors import ConfigError, DataError
 from fedcart.shared.interactions import Interactions
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, home_stores
 
@@ -63,30 +63,47 @@ def partition(dataset: Dataset, count: int | None, by: str, overlap: str, seed: 
         if not dataset.store_names:
             raise ConfigError(f"{dataset.name} knows no shops, so stores cannot go by column", "use --stores-by random")
         return _by_column(dataset, count, overlap)
-    if by == "customer":
-        store = np.arange(dataset.customers)
-    else:
-        stores = 8 if count is None else count
-        if not 1 <= stores <= dataset.customers:
-            raise ConfigError(f"{stores} stores for {dataset.customers} customers; nothing was run", "use --stores N")
-        store = _random(dataset.customers, stores, by, seed)
-    width = int(store.max()) + 1 if by == "customer" else stores
-    names = tuple(f"store {index + 1}" for index in range(width))
-    order = np.argsort(store, kind="stable")
-    position = np.empty_like(order)
+    people = np.arange(dataset.customers)
+    if dataset.opted_out is not None:
+        people = people[~dataset.opted_out]
+    stores = _count(len(people), count, by)
+    store_of = np.arange(len(people)) if by == "customer" else _random(len(people), stores, by, seed)  # [people]
+    names = tuple(f"store {index + 1}" for index in range(stores))
+    by_store = np.argsort(store_of, kind="stable")
+    order = people[by_store]
+    position = np.full(dataset.customers, -1)
     position[order] = np.arange(len(order))
+    store = np.full(dataset.customers, -1)
+    store[people] = store_of
     renumbered = replace(
         rows, customer=position[rows.customer].astype(np.int32), store=store[rows.customer].astype(np.int32)
     )
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(store, minlength=width))]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(store_of, minlength=stores))]).astype(np.int64)
     given = None
     if dataset.given_split is not None:
         held_out = dataset.given_split.held_out
+        held_out = held_out.select(position[held_out.customer] >= 0)
         given = GivenSplit(
             replace(held_out, customer=position[held_out.customer].astype(np.int32)),
             dataset.given_split.candidates[order],
         )
     return Partition(renumbered, order.astype(np.int64), offsets, names, given_split=given)
+
+
+def _count(people: int, count: int | None, by: str) -> int:
+    """How many stores `by` makes of so many people."""
+    if people == 0:
+        raise DataError("no customer is left to give to stores; nothing was run", "look at the opt-outs")
+    if by == "customer":
+        if count not in (None, people):
+            raise ConfigError(
+                f"one store a customer makes {people} stores, not {count}; nothing was run", "drop --stores"
+            )
+        return people
+    stores = 8 if count is None else count
+    if not 1 <= stores <= people:
+        raise ConfigError(f"{stores} stores for {people} customers; nothing was run", f"use --stores 1 to {people}")
+    return stores
 
 
 def _random(customers: int, stores: int, by: str, seed: int) -> npt.NDArray[np.int64]:
@@ -133,6 +150,10 @@ def _by_column(dataset: Dataset, count: int | None, overlap: str) -> Partition:
     inside = new_store[kept.store] >= 0
     left_out += int((~inside).sum())
     kept = kept.select(inside)
+    if not len(kept):
+        raise DataError(
+            f"{dataset.name}: no event is left at the {wanted} stores; nothing was run", "use --overlap pair"
+        )
     store = new_store[kept.store].astype(np.int64)
     pairs, customer = np.unique(store * dataset.customers + kept.customer, return_inverse=True)
     offsets = np.searchsorted(pairs // dataset.customers, np.arange(wanted + 1)).astype(np.int64)
