@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from fedcart.shared.canonical import content_hash, model_hash
 from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
@@ -222,7 +224,7 @@ def describe(name: str, prepared: Prepared) -> str:
 def fingerprint(prepared: Prepared, plan_hash: str) -> str:
     """SHA-256 over the plan, the stores, the training view and the held-out items."""
     split = prepared.split
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "offsets": prepared.partition.offsets,
         "train.indptr": split.train.indptr,
         "train.items": split.train.items,
