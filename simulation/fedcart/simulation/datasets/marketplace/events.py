@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.interactions import BEHAVIOURS, Interactions, concatenate
+from fedcart.shared.interactions import BEHAVIOURS, DAY, Interactions, concatenate
 from fedcart.simulation.datasets.dataset import Dataset, Reading
 from fedcart.simulation.datasets.marketplace import vocabulary as words
 from fedcart.simulation.datasets.marketplace.visits import Shown, Visits, look_around, plan_visits, shop
@@ -32,8 +34,10 @@ def make_events(world: World) -> Dataset:
     purchase = _purchases(rng, world, buying, bought)
     returned = rng.random(len(purchase)) < RETURNED
     parts = [
-        _views(rng, world, buying, bought),
-        _views(rng, world, looking, looked),
+        _once_a_day(
+            concatenate([_views(rng, world, buying, bought), _views(rng, world, looking, looked)]),
+            len(world.goods),
+        ),
         *_intents(rng, buying, bought, looking, looked),
         purchase.select(~returned),
     ]
@@ -102,6 +106,16 @@ def _views(rng: np.random.Generator, world: World, visits: Visits, shown: Shown)
         value=views,
         store=visits.store[visit],
     )
+
+
+def _once_a_day(views: Interactions, items: int) -> Interactions:
+    """Views of one person, item and day in several visits become one row: the first, with the number of all."""
+    day = (views.time - START) // DAY
+    key = (views.customer.astype(np.int64) * 366 + day) * items + views.item
+    order = np.argsort(key, kind="stable")
+    start = np.flatnonzero(np.diff(key[order], prepend=-1))
+    merged = views.select(order[start])
+    return replace(merged, value=np.add.reduceat(views.value[order], start))
 
 
 def _intents(
