@@ -11,6 +11,7 @@ import numpy as np
 from fedcart.server.checkpoint import read_lines
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.plan import exact
+from fedcart.shared.storage import replace_file
 from fedcart.simulation.config import plain
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.evaluate import Ranking
@@ -220,8 +221,6 @@ def item(catalogue: Catalogue, position: int) -> dict[str, Any]:
 
 def write_results(workspace: Workspace, trainings: Trainings, rankings: Mapping[str, Ranking]) -> None:
     """results.parquet: a row a held-out pair, with its ranks under every method (NaN = not measured)."""
-    import os
-
     import pandas as pd
 
     held = trainings.split.held_out
@@ -237,7 +236,5 @@ def write_results(workspace: Workspace, trainings: Trainings, rankings: Mapping[
         columns[f"{name}.all"] = ranking.all
         if held.candidates is not None:
             columns[f"{name}.candidates"] = ranking.sampled[owner]
-    path = workspace.directory / "results.parquet"
-    temporary = path.with_suffix(".part")
-    pd.DataFrame(columns).to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    frame = pd.DataFrame(columns)
+    replace_file(workspace.directory / "results.parquet", lambda file: frame.to_parquet(file, index=False))

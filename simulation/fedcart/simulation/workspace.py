@@ -7,16 +7,14 @@ directory belongs to one configuration: another one is refused rather than mixed
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fedcart.shared.errors import InputError
+from fedcart.shared.storage import load_arrays, named_failures, replace_bytes, save_arrays
 from fedcart.simulation.evaluate import Ranking
 
 CONFIG = "config.json"
@@ -27,6 +25,11 @@ class Workspace:
     """DIR of one run. `coalition` holds what the two apps read and write; `work` goes when the run is complete."""
 
     def __init__(self, directory: Path, config: dict[str, Any]) -> None:
+        """Claim the directory for `config`.
+
+        Raises:
+          InputError: it belongs to another configuration or to something else, or cannot be written.
+        """
         self.directory = directory
         self.coalition = directory / WORK / "coalition"
         self._stages = directory / WORK / "stages"
@@ -40,13 +43,13 @@ class Workspace:
     def _claim(self, config: dict[str, Any]) -> None:
         path = self.directory / CONFIG
         if path.exists():
-            if json.loads(path.read_text()) != config:
+            if read_json(path) != config:
                 raise InputError(
                     f"{self.directory} holds a run of another configuration; nothing was run",
                     "choose another --out DIR, or repeat that run's options to resume it",
                 )
             return
-        if self.directory.exists() and any(self.directory.iterdir()):
+        if self.directory.exists() and any(not is_part(entry) for entry in self.directory.iterdir()):
             raise InputError(
                 f"{self.directory} is not empty and holds no run; nothing was run", "choose another --out DIR"
             )
@@ -56,12 +59,7 @@ class Workspace:
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run, all or nothing."""
         path = self.directory / name
-        temporary = path.with_name(path.name + ".part")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_bytes(path, text.encode())
         return path
 
     def bind(self, fingerprint: str) -> None:
@@ -76,28 +74,59 @@ class Workspace:
             )
 
     def finished(self) -> dict[str, Any] | None:
-        """run.json of a complete run, report included; None while something is missing."""
+        """run.json of a complete run, report included; None while something is missing.
+
+        Working files that a run killed at its very end left are removed.
+        """
         path = self.directory / "run.json"
         if not path.exists() or not (self.directory / "report.html").exists():
             return None
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return document if document["status"] == "complete" else None
+        document = read_json(path)
+        if document.get("status") != "complete":
+            return None
+        self.clean()
+        return document
 
     def ranking(self, method: str, make: Callable[[], Ranking]) -> Ranking:
-        """The method's ranking, from the finished stage or from `make`."""
+        """The method's ranking, from the finished stage or from `make`.
+
+        Raises:
+          InputError: the finished stage cannot be read, or the new one not be written.
+        """
         path = self._stages / f"{method}.npz"
+        names = [f.name for f in fields(Ranking)]
         if path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                return Ranking(*(stored[f.name] for f in fields(Ranking)))
+            stored = load_arrays(path)
+            if set(stored) != set(names):
+                raise InputError(f"{path}: not the result of a stage", f"delete {path} to do the stage again")
+            return Ranking(**stored)
         made = make()
-        temporary = path.with_name(path.name + ".part")
-        with temporary.open("wb") as file:
-            np.savez(file, **{f.name: getattr(made, f.name) for f in fields(Ranking)})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        save_arrays(path, {name: getattr(made, name) for name in names})
         return made
 
     def clean(self) -> None:
         """Remove the working files: the customers' rows stay nowhere in a finished run's directory."""
-        shutil.rmtree(self.directory / WORK, ignore_errors=True)
+        with named_failures(self.directory / WORK, "remove"):
+            if (self.directory / WORK).exists():
+                shutil.rmtree(self.directory / WORK)
+            for entry in self.directory.iterdir():
+                if is_part(entry):
+                    entry.unlink()
+
+
+def is_part(path: Path) -> bool:
+    """A temporary file that a killed run left (`storage.replace_file`)."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of the run. Raises InputError when someone changed it to what is no JSON table."""
+    with named_failures(path, "read"):
+        raw = path.read_bytes()
+    try:
+        document = json.loads(raw)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); nothing was run", "choose another --out DIR") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a JSON table; nothing was run", "choose another --out DIR")
+    return document
