@@ -19,6 +19,8 @@ from fedcart.simulation.report.formats import (
 Json = dict[str, Any]
 TOP = 5
 """Items of an example list that are shown."""
+MOST_RELEASES = 6
+"""Releases on the first screen; longer lists stand in full below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,15 @@ def _listed(item: Json, currency: str, others: list[Json] | None = None) -> List
         item["category"] or "",
         others is not None and item not in others,
     )
+
+
+def measured(run: Json) -> str:
+    """Who held the held-out interactions."""
+    m = run["metrics"]
+    found = {r["measured"] for r in (m["federated"], m["local_only"], m["no_noise"]) if r is not None}
+    if found == {"federated"}:
+        return "Measured by the stores on their own held-out interactions and added up"
+    return "Measured with all data in hand"
 
 
 def cost(run: Json) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ VARIABLES = {
 WIDTH = 396
 """Of a figure in CSS pixels: a third of the desktop page and all of a phone's, so type is the same size on both."""
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],
     "font.size": 11.0,
@@ -64,7 +64,8 @@ def draw(identity: str, height: float, paint: Callable[[Any], None]) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "svg.hashsalt": f"fedcart-{identity}"}):
+    settings: Any = {**dict(mpl.rcParamsDefault), **STYLE, "svg.hashsalt": f"fedcart-{identity}"}
+    with mpl.rc_context(settings):
         figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
         FigureCanvasSVG(figure)
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))

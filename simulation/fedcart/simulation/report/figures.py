@@ -19,6 +19,8 @@ from fedcart.simulation.report.methods import (
 )
 
 Json = dict[str, Any]
+IDENTITIES = frozenset({"methods", "stores", "learning_curve", "long_tail"})
+"""File names of all figures there can be."""
 MOST_NAMED_STORES = 14
 MARGIN = 148
 """Pixels for names at the left."""
@@ -58,7 +60,12 @@ def _methods(run: Json) -> Drawing | None:
         axes.barh(rows, means, height=0.58, color=colours)
         for row, mean, (low, high) in zip(rows, means, bounds, strict=True):
             axes.plot([low, high], [row, row], color=INK, linewidth=1.4, solid_capstyle="butt")
-            axes.plot([low, low, None, high, high], [row - 0.13, row + 0.13, None, row - 0.13, row + 0.13], color=INK, linewidth=1.4)
+            axes.plot(
+                [low, low, None, high, high],
+                [row - 0.13, row + 0.13, None, row - 0.13, row + 0.13],
+                color=INK,
+                linewidth=1.4,
+            )
             axes.annotate(
                 score(mean),
                 (max(mean, high), row),
@@ -116,9 +123,7 @@ def _unnamed(axes: Any, stores: Sequence[Json]) -> None:
     columns = range(len(stores))
     colours = [LOSS if s["together"] < s["alone"] else ACCENT for s in stores]
     width = max(0.4, min(2.2, 200 / len(stores)))
-    axes.vlines(
-        columns, [s["alone"] for s in stores], [s["together"] for s in stores], colors=colours, linewidth=width
-    )
+    axes.vlines(columns, [s["alone"] for s in stores], [s["together"] for s in stores], colors=colours, linewidth=width)
     size = max(1.5, min(7.0, 300 / len(stores)))
     axes.scatter(columns, [s["alone"] for s in stores], s=size**2, color=GREY, zorder=3, linewidth=0)
     axes.scatter(columns, [s["together"] for s in stores], s=size**2, color=colours, zorder=4, linewidth=0)
@@ -144,7 +149,16 @@ def _learning_curve(run: Json) -> Drawing | None:
         for label, level in levels:
             if level is not None:
                 axes.axhline(level, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
-                axes.annotate(label, (1, level), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center", color=QUIET, fontsize=10)
+                axes.annotate(
+                    label,
+                    (1, level),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(6, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=QUIET,
+                    fontsize=10,
+                )
         axes.set_xlabel("round")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(0, max([m for _, m in points] + [v for _, v in levels if v is not None] + [1e-9]) * 1.12)
@@ -169,13 +183,37 @@ def _long_tail(run: Json) -> Drawing | None:
                 if found is not None:
                     at = row + (step - 1) * 0.25
                     axes.barh(at, found, height=0.22, color=colour)
-                    axes.annotate(score(found), (found, at), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9.5, color=QUIET)
+                    axes.annotate(
+                        score(found),
+                        (found, at),
+                        xytext=(5, 0),
+                        textcoords="offset points",
+                        va="center",
+                        fontsize=9.5,
+                        color=QUIET,
+                    )
         axes.set_yticks(range(len(groups)), [f"{g['group']}, {percent(g['share_of_items'])} of items" for g in groups])
         axes.set_ylim(len(groups) - 0.5, -0.5)
         _from_zero(axes, max([v for g in groups for v in g[METRIC].values() if v is not None], default=0.0))
         for place_, (key, colour) in zip((0.0, 0.36, 0.6), series, strict=True):
-            axes.annotate("■ ", (place_, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", color=colour, fontsize=11)
-            axes.annotate(key, (place_, 1), xycoords="axes fraction", xytext=(13, 6), textcoords="offset points", color=QUIET, fontsize=10)
+            axes.annotate(
+                "■ ",
+                (place_, 1),
+                xycoords="axes fraction",
+                xytext=(0, 6),
+                textcoords="offset points",
+                color=colour,
+                fontsize=11,
+            )
+            axes.annotate(
+                key,
+                (place_, 1),
+                xycoords="axes fraction",
+                xytext=(13, 6),
+                textcoords="offset points",
+                color=QUIET,
+                fontsize=10,
+            )
 
     words = "; ".join(
         f"{g['group']}: " + ", ".join(f"{key} {score(g[METRIC][key])}" for key, _ in series) for g in groups
@@ -199,7 +237,13 @@ def _key(axes: Any) -> None:
     marks = [(0.0, "alone", GREY, PAPER), (60.0, "together", ACCENT, ACCENT), (140.0, "lost", LOSS, LOSS)]
     for x, label, edge, face in marks:
         axes.annotate(
-            label, (0, 1), xycoords="axes fraction", xytext=(x + 12, 4), textcoords="offset points", fontsize=10, color=QUIET
+            label,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(x + 12, 4),
+            textcoords="offset points",
+            fontsize=10,
+            color=QUIET,
         )
         _dot(axes, x + 4, edge, face)
 

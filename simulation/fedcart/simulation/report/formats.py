@@ -95,7 +95,8 @@ def price(value: float | None, currency: str) -> str:
 
 
 def _three(value: float) -> str:
-    if value == 0:
+    rounded = float(f"{value:.3g}")
+    if rounded == 0:
         return "0"
-    decimals = max(0, 2 - math.floor(math.log10(value)))
+    decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:.{min(decimals, 3)}f}"

@@ -99,7 +99,9 @@ def bars(run: Json) -> Iterator[str]:
     metrics = run["metrics"]
     wanted = ["centralized.popularity", "content", "local_only", "federated", "no_noise"]
     best = best_pooled(metrics)
-    for method in [*wanted, *([best] if best not in (None, *wanted) else [])]:
+    if best is not None and best not in wanted:
+        wanted.append(best)
+    for method in wanted:
         if result(metrics, method) is not None:
             yield method
 

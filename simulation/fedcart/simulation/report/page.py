@@ -33,6 +33,8 @@ def write_report(run_dir: Path) -> Path:
     drawn = list(figures.drawings(run))
     page = render(run, drawn)
     try:
+        for stale in figures.IDENTITIES - {drawing.identity for drawing in drawn}:
+            (run_dir / "figures" / f"{stale}.svg").unlink(missing_ok=True)
         for drawing in drawn:
             _write(run_dir / "figures" / f"{drawing.identity}.svg", drawing.svg)
         return _write(run_dir / "report.html", page)
@@ -71,6 +73,8 @@ def _context(run: Json) -> dict[str, Any]:
         "strip": facts.strip(run),
         "releases": left,
         "released": left_total,
+        "most_releases": facts.MOST_RELEASES,
+        "measured": facts.measured(run),
         "examples": facts.examples(run),
         "columns": tables.method_columns(),
         "new_items": tables.methods(run, run["metrics"]),

@@ -22,9 +22,7 @@ NEEDED = {
         "unit relation trust aggregation epsilon delta accountant noise_multiplier noise_effective overlap "
         "colluders min_survivors releases uncovered ledger"
     ),
-    "cost": (
-        "rounds seconds seconds_per_round upload_bytes_per_store download_bytes_per_store peak_rss_bytes"
-    ),
+    "cost": ("rounds seconds seconds_per_round upload_bytes_per_store download_bytes_per_store peak_rss_bytes"),
 }
 
 
@@ -44,9 +42,7 @@ def read_run(run_dir: Path) -> Json:
 
 
 def _not_json(path: Path, word: str) -> NoReturn:
-    raise DataError(
-        f"{path}: {word} is not a JSON number; no report was written", "what was not measured is null"
-    )
+    raise DataError(f"{path}: {word} is not a JSON number; no report was written", "what was not measured is null")
 
 
 def _check(run: Any, path: Path) -> None:

@@ -41,7 +41,7 @@ def headline(run: Json) -> Headline:
     together = value(metrics, "federated")
     if together is None:
         return Headline(lead, "Nothing was trained together to the end.", (), "unknown")
-    who = f"Trained together {_guarantee(run)} the stores "
+    who = f"Trained together {_guarantee(run)}, the stores "
     verdict, words = _finding(run, together)
     rest = (_pooled(metrics, together), *_losers(metrics["stores"]), _left(run["privacy"]))
     return Headline(lead, who + words, tuple(x for x in rest if x), verdict)
@@ -67,7 +67,7 @@ def _guarantee(run: Json) -> str:
             else "the coordinator saw exact totals"
         )
         return f"(no privacy guarantee: no noise was added and {seen})"
-    unit = "customer" if privacy["unit"] == "customer" else "customer and store"
+    unit = "customer" if privacy["unit"] == "customer" else "customer–store pair"
     return f"at ε = {privacy['epsilon']:g} per {unit}".replace(" = ", f"{NBSP}={NBSP}")
 
 
@@ -115,7 +115,7 @@ def _compared(before: float, after: float) -> str:
 
 
 def _figures(alone: float, together: float, over: Gain | None) -> str:
-    interval = f", 95{NBSP}% of the gain {signed(over.low)} to {signed(over.high)}" if over else ""
+    interval = f", 95{NBSP}% interval of the gain {signed(over.low)} to {signed(over.high)}" if over else ""
     return f"(NDCG@10 {score(alone)} → {score(together)}{interval})"
 
 
