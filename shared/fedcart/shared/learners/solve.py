@@ -57,7 +57,7 @@ def fold_in(
         np.matmul(weighted.T, mine, out=system)
         system += base
         diagonal += ridge[row]
-        right = weighted.sum(axis=0)
+        right = weights[low:high] @ mine
         _, solution, failed = sposv(system.T, right, overwrite_a=1, overwrite_b=1)
         factors[row] = np.nan if failed else solution
     return factors
@@ -71,7 +71,11 @@ def solve_packed(triangles: Float64Array, base: Float64Array, ridge: Float64Arra
       base: [d, d], the same for all.
       ridge: [n].
       right: [n, d].
+
+    By Cholesky; by elimination where noise has left a system that is not positive definite.
     """
+    from scipy.linalg.lapack import dposv
+
     d = right.shape[1]
     position = unpacking(d)
     solutions = np.empty_like(right)
@@ -80,7 +84,9 @@ def solve_packed(triangles: Float64Array, base: Float64Array, ridge: Float64Arra
         rows = slice(start, start + step)
         systems = triangles[rows].take(position, axis=1).reshape(-1, d, d) + base
         systems.reshape(len(systems), -1)[:, :: d + 1] += ridge[rows, None]
-        solutions[rows] = np.linalg.solve(systems, right[rows, :, None])[:, :, 0]
+        for row, system in enumerate(systems, start):
+            _, solution, failed = dposv(system.T, right[row])
+            solutions[row] = np.linalg.solve(system, right[row]) if failed else solution
     return solutions
 
 

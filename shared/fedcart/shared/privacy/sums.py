@@ -149,6 +149,8 @@ def add_outer_products(total: Float64Array, by_item: csr_array, factors: Float64
 
     One product of gathered factors an item; the squares of some items are packed together.
     """
+    from scipy.linalg.blas import dsyrk
+
     k = factors.shape[1]
     upper = np.triu_indices(k)
     packing = upper[0] * k + upper[1]
@@ -161,6 +163,13 @@ def add_outer_products(total: Float64Array, by_item: csr_array, factors: Float64
         for square, j in zip(squares, items.tolist(), strict=False):
             pairs = slice(bounds[j], bounds[j + 1])
             rows = factors.take(by_item.indices[pairs], axis=0)
-            weighted = rows if all_ones else rows * by_item.data[pairs, None]
-            np.matmul(weighted.T, rows, out=square)
-        total[items] += squares[: len(items)].reshape(len(items), -1).take(packing, axis=1)
+            if all_ones:  # in place; the lower triangle in Fortran's order is the upper one in C's
+                dsyrk(1.0, rows.T, 0.0, square.T, 0, 1, 1)
+            else:
+                np.matmul((rows * by_item.data[pairs, None]).T, rows, out=square)
+        packed = squares[: len(items)].reshape(len(items), -1).take(packing, axis=1)
+        first, last = int(items[0]), int(items[-1])
+        if last - first + 1 == len(items):
+            total[first : last + 1] += packed
+        else:
+            total[items] += packed
