@@ -171,7 +171,7 @@ workspace.ranking("second", made)
 def test_a_killed_run_goes_on_with_the_stages_it_finished(tmp_path: Path, when: str) -> None:
     child = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "run"), when], check=False)
     assert child.returncode == -signal.SIGKILL
-    parts = list((tmp_path / "run" / "work" / "stages").glob(".second.npz.*.part"))
+    parts = list((tmp_path / "run" / "work" / "stages").glob(".second.npz*.part"))
     assert len(parts) == (when == "while writing it")
     workspace = Workspace(tmp_path / "run", {"seed": 0})
     assert workspace.ranking("first", must_not_run).sampled.tolist() == [1.0]

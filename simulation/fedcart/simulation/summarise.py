@@ -46,9 +46,10 @@ class Summariser:
         }
 
     def paired(self, method: str, ranking: Ranking, against: str, other: Ranking) -> dict[str, Any]:
-        """method minus against, NDCG@10 of new items, with a bootstrap interval over the same customers."""
+        """method minus against, NDCG@10 of new items, with a bootstrap interval over the same customers; the whole
+        range where no customer was measured."""
         difference = self._main(ranking) - self._main(other)
-        low, high = self._interval(difference)
+        low, high = self._interval(difference) if len(difference) else (-1.0, 1.0)
         return {
             "method": method,
             "against": against,
@@ -83,13 +84,13 @@ class Summariser:
         return rows
 
     def long_tail(self, rankings: Mapping[str, Ranking | None]) -> list[dict[str, Any]]:
-        """NDCG@10 gain of held-out new items by training popularity: items that make up the first half of all
-        training pairs (head), the next 30 % (middle) and the rest (tail)."""
+        """NDCG@10 gain of held-out new items by training popularity, most popular items first: those whose pairs
+        begin in the first half of all training pairs (head), in the next 30 % (middle), in the rest (tail)."""
         counts = np.bincount(self.split.train.items, minlength=len(self.catalogue))
         order = np.argsort(-counts, kind="stable")
-        share = np.cumsum(counts[order]) / max(1, counts.sum())
+        before = (np.cumsum(counts[order]) - counts[order]) / max(1, counts.sum())
         group = np.empty(len(counts), np.intp)
-        group[order] = np.searchsorted([0.5, 0.8], share - 1e-12, side="right")
+        group[order] = np.searchsorted([0.5, 0.8], before, side="right")
         of_pair = group[self.split.held_out.items]
         return [
             {
