@@ -14,8 +14,8 @@ from fedcart.shared.learners.memory import MemoryCustomers
 torch = pytest.importorskip("torch", reason="the extra `neural` is not installed")
 torch.set_num_threads(1)  # products this small only get slower on several
 
-from fedcart.shared.learners.neural.mf import MatrixFactorization
-from fedcart.shared.learners.neural.ncf import NeuralCollaborativeFiltering
+from fedcart.shared.learners.neural.mf import MatrixFactorization  # noqa: E402 (after the check for torch)
+from fedcart.shared.learners.neural.ncf import NeuralCollaborativeFiltering  # noqa: E402
 
 LEARNERS = (MatrixFactorization, NeuralCollaborativeFiltering)
 ITEMS = 24

@@ -183,9 +183,8 @@ def test_refuses_settings_out_of_range(settings, message):
 def test_refuses_to_stand_in_for_a_private_trainer():
     learner = small(MatrixFactorization)
     state = learner.initial_state(catalogue(), 0)
-    noisy = Round(
-        0, "train", (Release(name="tables.bias.weight", shape=(24, 1), kind="trained", noise_multiplier=1.0),), 2
-    )
+    release = Release(name="tables.bias.weight", shape=(24, 1), kind="trained", noise_multiplier=1.0)
+    noisy = Round(0, "train", (release,), 2)
     with pytest.raises(PrivacyRefused, match="promises noise multiplier 1"):
         train_locally(learner, state, noisy, store(ROWS))
 
@@ -194,5 +193,5 @@ def test_refuses_a_published_model_of_another_shape():
     learner = small(MatrixFactorization)
     round_ = learner.rounds(catalogue(), 100)[0]
     other = small(MatrixFactorization, embedding_dim=5).initial_state(catalogue(), 0)
-    with pytest.raises(ProtocolError, match="vectors.weight' is \\(24, 5\\), not \\(24, 4\\)"):
+    with pytest.raises(ProtocolError, match=r"vectors.weight' is \(24, 5\), not \(24, 4\)"):
         train_locally(learner, other, round_, store(ROWS))
