@@ -122,7 +122,7 @@ class Als:
                 sums.rows(POPULARITY, block, weights_and_one(block.histories))
             return
         solver = self.customer_solver(state)
-        sweep = np.float32(int(round_.stage.split()[1].rstrip(",")) + 1)
+        sweep = np.float32(1 + (round_.index - 1) // len(self.bands(len(state.public[ITEMS]))))
         for block in customers.blocks():
             factors = self._factors(solver, sweep, block, customers.local).astype(np.float64)
             w = weight_matrix(block.histories)
