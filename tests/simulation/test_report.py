@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -15,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from fedcart.shared.errors import DataError, InputError
-from fedcart.simulation.report import headline, write_report
+from fedcart.simulation.report import figures, headline, write_report
 from fedcart.simulation.report import page as page_module
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -67,6 +68,18 @@ def report(run: Json, folder: Path) -> str:
     return write_report(folder).read_text()
 
 
+@functools.cache
+def whole(name: str) -> str:
+    """The page of a fixture with its figures; drawn once."""
+    run = load(name)
+    return page_module.render(run, figures.drawings(run))
+
+
+def html(run: Json) -> str:
+    """The page without its figures: for what its words say."""
+    return page_module.render(run, [])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_run_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     report(load(name), tmp_path / "a")
@@ -77,8 +90,8 @@ def test_the_same_run_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_page_needs_no_network_and_no_script(name: str, tmp_path: Path) -> None:
-    page = Page(report(load(name), tmp_path))
+def test_the_page_needs_no_network_and_no_script(name: str) -> None:
+    page = Page(whole(name))
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
     for tag, attributes in page.tags:
@@ -92,8 +105,8 @@ def test_the_page_needs_no_network_and_no_script(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_ids_are_unique_and_references_lead_somewhere(name: str, tmp_path: Path) -> None:
-    text = report(load(name), tmp_path)
+def test_ids_are_unique_and_references_lead_somewhere(name: str) -> None:
+    text = whole(name)
     page = Page(text)
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
@@ -103,8 +116,8 @@ def test_ids_are_unique_and_references_lead_somewhere(name: str, tmp_path: Path)
     assert wanted <= set(ids)
 
 
-def test_the_first_screen_is_in_order(tmp_path: Path) -> None:
-    text = report(load("run"), tmp_path)
+def test_the_first_screen_is_in_order() -> None:
+    text = html(load("run"))
     wanted = ["<h1", 'id="h-methods"', 'id="h-stores"', 'id="h-strip"', 'id="h-left"', 'id="h-people"', 'id="h-all"']
     places = [text.index(part) for part in wanted]
     assert places == sorted(places)
@@ -118,8 +131,8 @@ def test_figures_have_a_title_and_a_description_with_their_numbers(tmp_path: Pat
     assert text.count('role="img"') == 4
 
 
-def test_every_table_has_headings_with_a_scope(tmp_path: Path) -> None:
-    page = Page(report(load("run"), tmp_path))
+def test_every_table_has_headings_with_a_scope() -> None:
+    page = Page(html(load("run")))
     assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
 
 
@@ -153,73 +166,73 @@ def test_the_template_holds_no_number_typed_by_hand() -> None:
     assert re.findall(r"\d+", shown) == []
 
 
-def test_the_page_shows_the_numbers_of_run_json_and_follows_them(tmp_path: Path) -> None:
+def test_the_page_shows_the_numbers_of_run_json_and_follows_them() -> None:
     run = load("run")
-    before = Page(report(run, tmp_path)).text
+    before = Page(html(run)).text
     assert re.sub(r"\s+", " ", headline(run).finding) in before
     assert "0.0634" in before
     run["metrics"]["federated"]["full"]["ndcg@10"] = 0.0787
     run["cost"]["peak_rss_bytes"] = 77_700_000
     run["metrics"]["random"]["full"]["hr@10"] = 0.0777
-    after = Page(report(run, tmp_path)).text
+    after = Page(html(run)).text
     assert "0.0787" in after
     assert "77.7" in after
     assert "0.0777" in after
     assert "0.0777" not in before
 
 
-def test_null_models_stand_in_the_table(tmp_path: Path) -> None:
-    text = Page(report(load("run"), tmp_path)).text
+def test_null_models_stand_in_the_table() -> None:
+    text = Page(html(load("run"))).text
     assert "Null models" in text
     assert "memoriser" in text
     assert "random order" in text
 
 
-def test_losing_stores_are_named_at_the_top_and_in_the_table(tmp_path: Path) -> None:
-    text = report(load("run"), tmp_path)
+def test_losing_stores_are_named_at_the_top_and_in_the_table() -> None:
+    text = html(load("run"))
     assert "The Copper Kettle" in text[text.index("<h1") : text.index("</h1>")]
     assert "The Copper Kettle (lost)" in text
 
 
-def test_no_privacy_is_marked_in_the_strip_and_below(tmp_path: Path) -> None:
-    text = Page(report(load("run_no_privacy"), tmp_path)).text
+def test_no_privacy_is_marked_in_the_strip_and_below() -> None:
+    text = Page(html(load("run_no_privacy"))).text
     assert "no guarantee" in text
     assert "This run has no ε" in text
 
 
-def test_a_derived_item_list_is_said_to_be_uncovered(tmp_path: Path) -> None:
+def test_a_derived_item_list_is_said_to_be_uncovered() -> None:
     run = load("run")
-    assert "Item list derived" not in report(run, tmp_path)
+    assert "Item list derived" not in html(run)
     run["data"]["catalogue"] = "derived"
-    assert "Item list derived from interactions: not covered by ε" in report(run, tmp_path)
+    assert "Item list derived from interactions: not covered by ε" in html(run)
 
 
-def test_people_are_shown_only_when_the_run_offers_them(tmp_path: Path) -> None:
+def test_people_are_shown_only_when_the_run_offers_them() -> None:
     run = load("run")
-    assert 'class="person"' in report(run, tmp_path)
+    assert 'class="person"' in html(run)
     del run["examples"]
-    text = report(run, tmp_path)
+    text = html(run)
     assert 'class="person"' not in text
     assert "only synthetic or made-up people" in text
 
 
-def test_a_long_list_of_releases_stands_in_full_below(tmp_path: Path) -> None:
+def test_a_long_list_of_releases_stands_in_full_below() -> None:
     run = load("run")
     one = run["privacy"]["releases"][0]
     run["privacy"]["releases"] = [{**one, "name": f"band {i}"} for i in range(40)]
-    text = report(run, tmp_path)
+    text = html(run)
     first, below = text.split('class="more"')
     assert "34 more, listed below" in first
     assert "band 39" not in first
     assert "band 39" in below
 
 
-def test_the_page_says_who_measured(tmp_path: Path) -> None:
+def test_the_page_says_who_measured() -> None:
     run = load("run")
-    assert "Measured with all data in hand" in report(run, tmp_path)
+    assert "Measured with all data in hand" in html(run)
     for key in ("federated", "local_only", "no_noise"):
         run["metrics"][key]["measured"] = "federated"
-    assert "Measured by the stores on their own held-out interactions" in report(run, tmp_path)
+    assert "Measured by the stores on their own held-out interactions" in html(run)
 
 
 @pytest.mark.parametrize("stores", [1, 14, 15, 2500])

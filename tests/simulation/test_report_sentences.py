@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,21 @@ def test_an_interval_over_alone_that_holds_zero_is_no_gain(run: Json) -> None:
 def test_not_beating_public_item_data_is_no_gain(run: Json) -> None:
     set_gain(run, "content", 0.001, -0.001, 0.003)
     assert headline(run).verdict == "none"
-    assert "show no measurable gain over public item data (0.0528)" in words(run)
+    found = headline(run).finding.replace("\N{NO-BREAK SPACE}", " ")
+    assert found.endswith(
+        "show no measurable gain over public item data "
+        "(NDCG@10 0.0528 → 0.0634, 95 % interval of the gain −0.0010 to +0.0030)."
+    )
+    assert "They rank 13 % better than alone (NDCG@10 0.0563 → 0.0634, 95 %" in words(run)
+
+
+def test_both_missed_comparisons_are_named_with_their_intervals(run: Json) -> None:
+    set_gain(run, "local_only", 0.002, -0.0003, 0.0043)
+    set_gain(run, "content", 0.001, -0.001, 0.003)
+    assert re.search(
+        r"no measurable gain over training alone \(.*−0.0003.*\) or public item data \(.*−0.0010", words(run)
+    )
+    assert "better" not in words(run)
 
 
 def test_content_without_an_interval_is_not_beaten(run: Json) -> None:
@@ -98,7 +113,7 @@ def test_losing_to_public_item_data_is_a_loss(run: Json) -> None:
     set_ndcg(run, "content", 0.0700)
     set_gain(run, "content", -0.0066, -0.009, -0.004)
     assert headline(run).verdict == "loss"
-    assert "rank 9.4 % worse than public item data (0.0700)" in words(run)
+    assert "rank 9.4 % worse than public item data (NDCG@10 0.0700 → 0.0634, 95 % interval" in words(run)
 
 
 def test_losing_to_alone_is_a_loss(run: Json) -> None:
@@ -183,7 +198,7 @@ def test_better_is_said_only_when_both_intervals_are_above_zero(low: float, widt
     set_gain(run, "local_only", low + width / 2, low, low + width)
     set_gain(run, "content", content + width / 2, content, content + width)
     assert (headline(run).verdict == "gain") == (low > 0 and content > 0)
-    assert "better than alone" not in words(run) or (low > 0 and content > 0)
+    assert "better than alone" not in headline(run).finding or (low > 0 and content > 0)
 
 
 def test_numbers_read_as_people_read_them() -> None:

@@ -43,7 +43,12 @@ def headline(run: Json) -> Headline:
         return Headline(lead, "Nothing was trained together to the end.", (), "unknown")
     who = f"Trained together {_guarantee(run)}, the stores "
     verdict, words = _finding(run, together)
-    rest = (_pooled(metrics, together), *_losers(metrics["stores"]), _left(run["privacy"]))
+    rest = (
+        _beside(metrics, verdict, together),
+        _pooled(metrics, together),
+        *_losers(metrics["stores"]),
+        _left(run["privacy"]),
+    )
     return Headline(lead, who + words, tuple(x for x in rest if x), verdict)
 
 
@@ -72,36 +77,32 @@ def _guarantee(run: Json) -> str:
 
 
 def _finding(run: Json, together: float) -> tuple[Verdict, str]:
-    """The claim against training alone and against public item data."""
+    """The claim: over training alone and, where it was measured, over public item data."""
     metrics = run["metrics"]
-    alone = value(metrics, "local_only")
+    alone, content = value(metrics, "local_only"), value(metrics, "content")
     if run["data"]["stores"] < 2:
         return "unknown", f"reach NDCG@10 {score(together)}; one store has nobody to be compared with."
     if alone is None:
         return "unknown", f"reach NDCG@10 {score(together)}; training alone was not measured."
     over_alone = gain(metrics, "federated", "local_only")
-    over_content = gain(metrics, "federated", "content")
-    figures = _figures(alone, together, over_alone)
+    rank = f"rank {_compared(alone, together)} alone {_figures(alone, together, over_alone)}"
     if over_alone is None:
-        change = f"rank {_compared(alone, together)} alone {figures}"
-        return "unknown", f"{change}; no interval was computed, so whether that is a gain cannot be said."
+        return "unknown", f"{rank}; no interval was computed, so whether that is a gain cannot be said."
     if over_alone.verdict < 0:
-        return "loss", f"rank {_compared(alone, together)} alone {figures}."
-    content = value(metrics, "content")
-    if content is not None and over_content is not None and over_content.verdict < 0:
-        return "loss", f"rank {_compared(content, together)} public item data ({score(content)}) {figures}."
-    beaten_by = _not_beaten(content, over_alone, over_content)
-    if beaten_by:
-        return "none", f"show no measurable gain over {beaten_by} {figures}."
-    return "gain", f"rank {_compared(alone, together)} alone {figures}."
-
-
-def _not_beaten(content: float | None, over_alone: Gain, over_content: Gain | None) -> str:
-    """What the stores together are not measurably better than; empty when they are."""
-    names = ["training alone"] if over_alone.verdict == 0 else []
-    if content is not None and (over_content is None or over_content.verdict <= 0):
-        names.append(f"public item data ({score(content)})")
-    return " or ".join(names)
+        return "loss", f"{rank}."
+    missed = []
+    if over_alone.verdict == 0:
+        missed.append(f"training alone {_figures(alone, together, over_alone)}")
+    if content is not None:
+        over = gain(metrics, "federated", "content")
+        figures = _figures(content, together, over)
+        if over is not None and over.verdict < 0:
+            return "loss", f"rank {_compared(content, together)} public item data {figures}."
+        if over is None or over.verdict == 0:
+            missed.append(f"public item data {figures}")
+    if missed:
+        return "none", f"show no measurable gain over {' or '.join(missed)}."
+    return "gain", f"{rank}."
 
 
 def _compared(before: float, after: float) -> str:
@@ -114,9 +115,20 @@ def _compared(before: float, after: float) -> str:
     return f"{percent(after / before - 1)} {word} than"
 
 
-def _figures(alone: float, together: float, over: Gain | None) -> str:
-    interval = f", 95{NBSP}% interval of the gain {signed(over.low)} to {signed(over.high)}" if over else ""
-    return f"(NDCG@10 {score(alone)} → {score(together)}{interval})"
+def _figures(before: float, after: float, over: Gain | None) -> str:
+    """Both numbers and the paired interval of their difference."""
+    interval = ", no interval"
+    if over is not None:
+        interval = f", 95{NBSP}% interval of the gain {signed(over.low)} to {signed(over.high)}"
+    return f"(NDCG@10 {score(before)} → {score(after)}{interval})"
+
+
+def _beside(metrics: Json, verdict: Verdict, together: float) -> str:
+    """A gain over alone that is none over public item data is still said, after it."""
+    alone, over = value(metrics, "local_only"), gain(metrics, "federated", "local_only")
+    if verdict not in ("none", "loss") or alone is None or over is None or over.verdict <= 0:
+        return ""
+    return f"They rank {_compared(alone, together)} alone {_figures(alone, together, over)}."
 
 
 def _pooled(metrics: Json, together: float) -> str:
