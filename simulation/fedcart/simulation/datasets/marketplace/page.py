@@ -40,7 +40,13 @@ The divergence is over items, with log base 2, and includes the sampling noise o
 
 The same split for all: the last ten weeks, items new to the customer, full ranking, NDCG@10. Each shop alone
 takes the best of three regularizations on the test rows, so that the gain of pooling is not flattered. The oracle
-ranks by the true utilities, department mix and exposure. The generator was set to these bands as a whole, never so
-that one of fedcart's own learners wins. `pytest -m slow tests/simulation/test_marketplace.py`.
+ranks by the true utilities, department mix and exposure. `pytest -m slow tests/simulation/test_marketplace.py`.
+
+The generator's constants were chosen by looking at this table for seed 0, over some fifteen settings (two of them at
+seed 1 as well), so seed 0 is not an independent check. With the constants fixed, seeds 1 / 2 / 3 gave: pooled over
+alone .14 / .12 / .19; smallest third .28 / .54 / .42; content over popularity 1.26 / 1.42 / 1.41; the shop that
+gains least .06 / .04 / .08. That last row is met at seed 0 only: in the other seeds every shop gains more than .02.
+The traits above were inside their bands for all four seeds, but for the season of gift categories (1.42 and 1.36 at
+seeds 2 and 3).
 
 {models}"""

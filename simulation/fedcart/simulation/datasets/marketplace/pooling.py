@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 LATE = 70 * DAY
 K = 10
 TOGETHER = 150.0
-"""EASE's regularization for all shops; near its optimum, which is flat."""
+"""EASE's regularization for all shops: one value, from a sweep over an earlier setting of the generator."""
 ALONE = (50.0, 100.0, 250.0)
 """Each shop alone takes the best of these on the test rows themselves, so the gain of pooling is not flattered."""
 
