@@ -115,3 +115,24 @@ def test_gradient_rounds_reduce_the_loss(kind):
         return module(batch, factors[:, : module.head.factor_width]).sum().item()
 
     assert loss(end) < 0.8 * loss(start)
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_opacus_sees_the_same_gradient_of_each_customer(kind):
+    """The module can be wrapped as it is: one row = one customer, every layer used once, the sink silent."""
+    opacus = pytest.importorskip("opacus", reason="the extra `neural` is not installed")
+    learner = one_gradient(kind, regularization=0.02)
+    module, batch, factors = batch_of(learner, moved_state(learner), ROWS)
+    expected = customer_gradients(module, batch, factors).toarray()
+    wrapped = opacus.GradSampleModule(module, loss_reduction="sum")
+    wrapped(batch, factors).sum().backward()
+    start = 0
+    for name, parameter in module.named_parameters():
+        sample = parameter.grad_sample.numpy()
+        if name.startswith("tables."):
+            assert not sample[:, -1].any()
+            sample = sample[:, :-1]
+        flat = sample.reshape(len(ROWS), -1)
+        np.testing.assert_allclose(flat, expected[:, start : start + flat.shape[1]], atol=1e-5)
+        start += flat.shape[1]
+    assert start == expected.shape[1]

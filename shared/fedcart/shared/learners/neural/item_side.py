@@ -110,9 +110,14 @@ def sample_losses(logits: torch.Tensor, loss: Loss) -> torch.Tensor:
     return (1 - positive).square().squeeze(-1) + negative.square().sum(-1)
 
 
+def public_views(module: ItemSide) -> dict[str, npt.NDArray[np.float32]]:
+    """Parameter name -> its values, tables without their sink row; they change as the module does."""
+    return {name: shared_rows(module, name, p).detach().numpy() for name, p in module.named_parameters()}
+
+
 def public_arrays(module: ItemSide) -> dict[str, npt.NDArray[np.float32]]:
-    """Parameter name -> copy of its values, tables without their sink row."""
-    return {name: shared_rows(module, name, p).detach().numpy().copy() for name, p in module.named_parameters()}
+    """Copies of `public_views`."""
+    return {name: values.copy() for name, values in public_views(module).items()}
 
 
 def shared_rows(module: ItemSide, name: str, values: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from fedcart.shared.learners.neural.customer_rows import (
     read_rows,
     row_width,
 )
-from fedcart.shared.learners.neural.item_side import ItemSide, Loss, load_public, public_arrays
+from fedcart.shared.learners.neural.item_side import ItemSide, Loss, load_public, public_arrays, public_views
 from fedcart.shared.learners.neural.limits import Limits, check
 from fedcart.shared.learners.neural.per_customer import (
     CUSTOMERS,
@@ -111,7 +111,7 @@ class NeuralLearner:
         if self.local_steps == 0:
             releases = (Release(name=GRADIENT, shape=(gradient_words(module),)),)
             return tuple(Round(t, "gradient", releases) for t in range(self.round_count))
-        lanes = [Release(name=n, shape=a.shape, kind="trained") for n, a in public_arrays(module).items()]
+        lanes = [Release(name=n, shape=a.shape, kind="trained") for n, a in public_views(module).items()]
         lanes.append(Release(name=CUSTOMERS, shape=(1,)))
         return tuple(Round(t, "train", tuple(lanes), self.local_steps) for t in range(self.round_count))
 

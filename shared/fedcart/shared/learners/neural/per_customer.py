@@ -18,7 +18,7 @@ from torch.func import functional_call, grad, vmap
 
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
 from fedcart.shared.learners.base import Customers, LocalLearner, Round, State, Totals
-from fedcart.shared.learners.neural.item_side import ItemSide, load_public, public_arrays, shared_rows
+from fedcart.shared.learners.neural.item_side import ItemSide, load_public, public_views, shared_rows
 from fedcart.shared.learners.neural.sampling import CustomerBatch
 
 if TYPE_CHECKING:
@@ -45,14 +45,15 @@ def train_locally(learner: LocalLearner, state: State, round_: Round, customers:
     trainer = Trainer(state)
     if customers.count:
         learner.train(state, round_, customers, trainer)
-    changes = {**trainer.changes(), CUSTOMERS: np.ones(1)}
     wanted = {release.name: release.shape for release in round_.releases}
-    totals = {name: np.zeros(shape) for name, shape in wanted.items()}
-    for name in totals if customers.count else ():
-        if name not in changes or changes[name].shape != wanted[name]:
-            raise ProtocolError(f"release {name!r} of shape {wanted[name]} was not trained; nothing was released")
-        totals[name] += customers.count * changes[name]
-    return totals
+    if not customers.count:
+        return {name: np.zeros(shape) for name, shape in wanted.items()}
+    totals = {**trainer.changes(), CUSTOMERS: np.ones(1)}
+    for name, shape in wanted.items():
+        if name not in totals or totals[name].shape != shape:
+            raise ProtocolError(f"release {name!r} of shape {shape} was not trained; nothing was released")
+        totals[name] *= customers.count
+    return {name: totals[name] for name in wanted}
 
 
 class Trainer:
@@ -91,8 +92,10 @@ class Trainer:
         """Parameter name -> trained minus published; empty before `own`."""
         if self._module is None:
             return {}
-        after = public_arrays(self._module)
-        return {name: after[name].astype(np.float64) - self._published[name] for name in after}
+        return {
+            name: np.subtract(trained, self._published[name], dtype=np.float64)
+            for name, trained in public_views(self._module).items()
+        }
 
 
 def gradient_words(module: ItemSide) -> int:
