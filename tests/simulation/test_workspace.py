@@ -59,11 +59,38 @@ def test_a_stage_that_fails_is_done_again(tmp_path: Path) -> None:
 
 
 def test_another_configuration_is_refused_and_nothing_changes(tmp_path: Path) -> None:
-    Workspace(tmp_path / "run", CONFIG).write_text("run.json", "{}")
+    Workspace(tmp_path / "run", CONFIG).ranking("ease", made)
     before = names(tmp_path)
     with pytest.raises(InputError, match="another configuration; nothing was run") as caught:
         Workspace(tmp_path / "run", CONFIG | {"seed": 1})
     assert caught.value.hint
+    assert names(tmp_path) == before
+
+
+def test_a_run_that_was_refused_before_it_did_anything_makes_way_for_the_corrected_one(tmp_path: Path) -> None:
+    first = Workspace(tmp_path, CONFIG)
+    first.bind("data")
+    (first.coalition / "plan.json").write_text("{}")
+    first.write_text("run.json", json.dumps({"status": "failed"}))
+    corrected = Workspace(tmp_path, CONFIG | {"seed": 1})
+    corrected.bind("other data")
+    assert names(tmp_path) == {"config.json", "work/data.txt"}
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("done", ["stage", "round", "all"])
+def test_what_was_finished_is_never_removed_for_another_configuration(tmp_path: Path, done: str) -> None:
+    workspace = Workspace(tmp_path, CONFIG)
+    if done == "stage":
+        workspace.ranking("ease", made)
+    if done == "round":
+        (workspace.coalition / "rounds.jsonl").write_text("{}\n")
+    if done == "all":
+        finish(workspace)
+        workspace.clean()
+    before = names(tmp_path)
+    with pytest.raises(InputError, match="another configuration"):
+        Workspace(tmp_path, CONFIG | {"seed": 1})
     assert names(tmp_path) == before
 
 

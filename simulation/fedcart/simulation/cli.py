@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ Examples:
 @click.option(
     "--columns", metavar="ROLE=COLUMN,…", help="Which column is customer, item, time, behaviour, value, store."
 )
+@click.option("--encoding", help="Of a CSV file; utf-8 unless given.")
+@click.option("--separator", metavar="CHAR", help="Of a CSV file; ',' unless given, tab for .tsv.")
 @click.option("--items", type=click.Path(path_type=Path), help="File with the public item list.")
 @click.option("--size", type=click.Choice(["small", "default", "large"]), help="Of the marketplace.")
 @click.option("--stores", type=int, metavar="N", help="How many stores.")
@@ -79,7 +82,9 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "data.name": options["data_name"],
         "data.dir": options["data_dir"],
         "data.query": options["query"],
-        "data.columns": pairs(options["columns"], "--columns"),
+        "data.columns": pairs(options["columns"].split(",") if options["columns"] else (), "--columns"),
+        "data.encoding": options["encoding"],
+        "data.separator": options["separator"],
         "data.items": options["items"],
         "data.size": options["size"],
         "stores.count": options["stores"],
@@ -87,7 +92,7 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "split.rule": rule or None,
         "split.at": at or None,
         "learner.name": options["learner"],
-        "learner.settings": typed(pairs(",".join(options["learner_settings"]), "--set")),
+        "learner.settings": typed(pairs(options["learner_settings"], "--set")),
         "privacy.epsilon": options["epsilon"],
         "privacy.trust": options["trust"],
         "privacy.overlap": options["overlap"],
@@ -100,21 +105,21 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def pairs(text: str | None, option: str) -> dict[str, str] | None:
-    """`a=b,c=d` as a table; None for nothing."""
-    if not text:
-        return None
-    found = {}
-    for part in text.split(","):
+def pairs(parts: Iterable[str], option: str) -> dict[str, str] | None:
+    """`a=b` and `c=d` as a table; None for nothing."""
+    found: dict[str, str] = {}
+    for part in parts:
         key, sign, value = part.partition("=")
         if not (key and sign and value):
             raise click.UsageError(f"{option}: {part!r} is not NAME=VALUE")
+        if key.strip() in found:
+            raise click.UsageError(f"{option}: {key.strip()!r} is there twice")
         found[key.strip()] = value.strip()
-    return found
+    return found or None
 
 
 def typed(table: dict[str, str] | None) -> dict[str, Any] | None:
-    """Values that read as TOML numbers or booleans become them; the others stay text."""
+    """Values that read as JSON become numbers, booleans or lists; the others stay text."""
     if table is None:
         return None
     found: dict[str, Any] = {}

@@ -17,15 +17,21 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """[data]: what is read. `name` is a named set, a path to CSV or Parquet, or a database URL (with `query`)."""
+    """[data]: what is read. `name` is a named set, a path to CSV or Parquet, or a database URL (with `query`).
+
+    `behaviour` is what every row means when no column says so; `encoding` and `separator` are those of CSV files.
+    """
 
     name: str = "marketplace"
     dir: Path | None = None
     query: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     behaviours: Mapping[str, str] = field(default_factory=dict)
+    behaviour: str = "purchase"
     behaviour_weights: Mapping[str, float] = field(default_factory=dict)
     items: Path | None = None
+    encoding: str = "utf-8"
+    separator: str | None = None
     max_bad_rows: float = number(0.01, at_least=0.0, at_most=1.0)
     size: Literal["small", "default", "large"] = "default"
 

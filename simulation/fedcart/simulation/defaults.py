@@ -34,9 +34,11 @@ def split_rule(dataset: Dataset, config: SplitConfig) -> tuple[str, int | None]:
     day = config.at
     default_day = FIRST_HELD_OUT_DAY.get(dataset.name)
     if rule == "auto":
-        timed = "time" if day or default_day else "leave-one-out"
-        rule = "ncf" if dataset.given_split is not None else timed
+        own = "ncf" if dataset.given_split is not None else "leave-one-out"
+        rule = "time" if day or default_day else own
     if rule != "time":
+        if day is not None:
+            raise ConfigError(f"[split] at: rule {rule!r} has no use for {day!r}; nothing was run", "--split time:DAY")
         return rule, None
     day = day or default_day
     if day is None:

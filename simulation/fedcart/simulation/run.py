@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from fedcart.shared.canonical import content_hash, model_hash
 from fedcart.shared.errors import PrivacyRefused
+from fedcart.shared.learners import learner_class
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
 from fedcart.simulation import datasets, defaults
 from fedcart.simulation.config import Config, DataConfig
@@ -65,6 +66,8 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
       InputError: data, configuration or output directory cannot be used.
     """
     refuse_promises(config)
+    learner_class(defaults.learner_name(config.learner.name))  # unknown names are refused before anything is read
+    baseline_names(config)
     shown = progress or Silent()
     begun = time.monotonic()
     directory = config.output.dir or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{Path(config.data.name).stem}"
@@ -91,7 +94,7 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
         status = "interrupted"
         raise
     except Exception as error:
-        message = str(error).splitlines()[0]
+        message = (str(error) or type(error).__name__).splitlines()[0]
         raise
     finally:
         written = write_run(
@@ -157,8 +160,11 @@ def read(data: DataConfig, seed: int) -> Dataset:
             columns=data.columns,
             items=data.items,
             max_bad_rows=data.max_bad_rows,
+            behaviour=data.behaviour,
             behaviours=data.behaviours,
             query=data.query,
+            encoding=data.encoding,
+            separator=data.separator,
         )
     return datasets.load(data.name, directory=data.dir, options=options, size=data.size, seed=seed)
 

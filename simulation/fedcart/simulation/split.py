@@ -141,13 +141,8 @@ def make_split(
         raise ConfigError(f"unknown split rule {rule!r}", f"known: {', '.join(RULES)}")
     if rule == "ncf":
         return _given(rows, customers, items_total, given, behaviour_weights)
-    purchases = rows.behaviour == BEHAVIOURS.index("purchase")
-    target = "purchase" if purchases.any() else "rating"
+    target = _target(rows, behaviour_weights)
     wanted = rows.behaviour == BEHAVIOURS.index(target)
-    if not wanted.any():
-        raise DataError("no purchase or rating to hold out; nothing was run", "map behaviours with --columns")
-    if behaviour_weights[BEHAVIOURS.index(target)] == 0:
-        raise ConfigError(f"behaviour_weights: {target} is held out and counts 0; nothing was run", "weigh it above 0")
     identity = np.arange(customers, dtype=np.int64) if people is None else people
     if rule == "time":
         if at is None or not rows.timed.all():
@@ -164,6 +159,10 @@ def make_split(
         as_of = int(timed.max()) + 1 if len(timed) else None
     if not test.any():
         raise DataError(f"split {rule} finds nothing to hold out; nothing was run", NOTHING_TO_HOLD_OUT[rule])
+    if not train.any():
+        raise DataError(
+            f"split {rule} leaves nothing to train on; nothing was run", "choose a later first held-out day"
+        )
     histories = build_histories(
         rows.select(train), customers, items_total, as_of=as_of, behaviour_weights=behaviour_weights
     )
@@ -173,6 +172,16 @@ def make_split(
             held_out, candidates=_sample_candidates(held_out, rows, items_total, negatives, identity, seed)
         )
     return Split(histories, held_out, target, rule, as_of, at)
+
+
+def _target(rows: Interactions, weights: tuple[float, ...]) -> str:
+    """The behaviour that is held out: purchase, or rating where there are no purchases."""
+    for target in ("purchase", "rating"):
+        if (rows.behaviour == BEHAVIOURS.index(target)).any():
+            if weights[BEHAVIOURS.index(target)] == 0:
+                raise ConfigError(f"behaviour_weights: {target}, which is held out, counts 0", "weigh it above 0")
+            return target
+    raise DataError("no purchase or rating to hold out; nothing was run", "map behaviours with --columns")
 
 
 NOTHING_TO_HOLD_OUT = {

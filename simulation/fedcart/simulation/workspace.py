@@ -13,16 +13,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fedcart.shared.agreement import ROUNDS
 from fedcart.shared.errors import InputError
 from fedcart.shared.storage import load_arrays, named_failures, replace_bytes, save_arrays
 from fedcart.simulation.evaluate import Ranking
 
 CONFIG = "config.json"
+RUN = "run.json"
 WORK = "work"
 
 
 class Workspace:
-    """DIR of one run. `coalition` holds what the two apps read and write; `work` goes when the run is complete."""
+    """DIR of one run: of one configuration from the first finished stage or round on.
+
+    `coalition` holds what the two apps read and write; `work` goes when the run is complete.
+    """
 
     def __init__(self, directory: Path, config: dict[str, Any]) -> None:
         """Claim the directory for `config`.
@@ -43,18 +48,28 @@ class Workspace:
     def _claim(self, config: dict[str, Any]) -> None:
         path = self.directory / CONFIG
         if path.exists():
-            if read_json(path) != config:
+            if read_json(path) == config:
+                return
+            if self._holds_results():
                 raise InputError(
                     f"{self.directory} holds a run of another configuration; nothing was run",
                     "choose another --out DIR, or repeat that run's options to resume it",
                 )
-            return
-        if self.directory.exists() and any(not is_part(entry) for entry in self.directory.iterdir()):
+            # The other run was refused before it did anything: bad input, then corrected.
+            shutil.rmtree(self.directory / WORK, ignore_errors=True)
+            (self.directory / RUN).unlink(missing_ok=True)
+        elif self.directory.exists() and any(not is_part(entry) for entry in self.directory.iterdir()):
             raise InputError(
                 f"{self.directory} is not empty and holds no run; nothing was run", "choose another --out DIR"
             )
         self.directory.mkdir(parents=True, exist_ok=True)
         self.write_text(CONFIG, json.dumps(config, indent=2) + "\n")
+
+    def _holds_results(self) -> bool:
+        """Whether a stage or a round was finished here."""
+        path = self.directory / RUN
+        complete = path.exists() and read_json(path).get("status") == "complete"
+        return complete or (self.coalition / ROUNDS).exists() or any(self._stages.glob("*.npz"))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run, all or nothing."""
@@ -78,7 +93,7 @@ class Workspace:
 
         Working files that a run killed at its very end left are removed.
         """
-        path = self.directory / "run.json"
+        path = self.directory / RUN
         if not path.exists() or not (self.directory / "report.html").exists():
             return None
         document = read_json(path)
