@@ -1,0 +1,173 @@
+"""CONFIG.toml and flags: one table a class, unknown keys refused by name, flags over the file, `auto` resolved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.interactions import Interactions
+from fedcart.simulation import defaults
+from fedcart.simulation.config import Config, SplitConfig
+from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
+
+FILE = """
+seed = 3
+[data]
+name = "sales.csv"
+columns = {customer = "who", item = "sku"}
+[stores]
+count = 5
+[learner]
+name = "als"
+embedding_dim = 16
+sweeps = 4
+[privacy]
+epsilon = inf
+"""
+
+
+def read(tmp_path: Path, text: str, **overrides: Any) -> Config:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return Config.read(path, {key.replace("__", "."): value for key, value in overrides.items()})
+
+
+def test_a_file_becomes_a_configuration(tmp_path: Path) -> None:
+    config = read(tmp_path, FILE)
+    assert (config.seed, config.data.name, config.stores.count, config.learner.name) == (3, "sales.csv", 5, "als")
+    assert config.learner.settings == {"embedding_dim": 16, "sweeps": 4}
+    assert config.privacy.epsilon == float("inf")
+    assert config.stores.by == "auto"
+
+
+def test_flags_go_over_the_file_and_leave_the_rest(tmp_path: Path) -> None:
+    config = read(
+        tmp_path,
+        FILE,
+        seed=7,
+        stores__count=2,
+        stores__by=None,
+        learner__settings={"sweeps": 9},
+        data__columns={"time": "day"},
+    )
+    assert (config.seed, config.stores.count, config.stores.by) == (7, 2, "auto")
+    assert config.learner.settings == {"embedding_dim": 16, "sweeps": 9}
+    assert config.data.columns == {"customer": "who", "item": "sku", "time": "day"}
+
+
+def test_flags_need_no_file() -> None:
+    assert Config.read(None, {"seed": 1, "data.name": "ml-1m"}).data.name == "ml-1m"
+    assert Config.read(None, {}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("sead = 1", "run.toml: unknown key 'sead'", "did you mean 'seed'?"),
+        ("[store]\ncount = 1", "run.toml: unknown key 'store'", "did you mean 'stores'?"),
+        ("[stores]\ncoutn = 1", "run.toml: stores: unknown key 'coutn'", "did you mean 'count'?"),
+        ("[stores]\ncount = 0", "run.toml: stores.count: 0 must be at least 1", None),
+        ("[stores]\ncount = '8'", "run.toml: stores.count: int is needed, not '8'", None),
+        ("[engine]\ndrop_rate = 0.95", "run.toml: engine.drop_rate: 0.95 must be at most 0.9", None),
+        ("[engine]\nname = 'rays'", "is not one of 'in-process', 'ray'", "did you mean 'ray'?"),
+        ("[privacy]\nepsilon = nan", "run.toml: privacy.epsilon: nan must be above 0", None),
+        ("[privacy]\nepsilon = 0", "run.toml: privacy.epsilon: 0.0 must be above 0", None),
+        ("[evaluate]\nbaselines = 'ease'", "run.toml: evaluate.baselines: a list is needed", None),
+        ("[evaluate]\nshare = 0", "run.toml: evaluate.share: 0.0 must be above 0", None),
+        ("[data.behaviour_weights]\npurchas = 1", "behaviour_weights: unknown 'purchas'", "did you mean 'purchase'?"),
+        ("[data.behaviour_weights]\nview = -1", "behaviour_weights: view = -1.0 must be at least 0", None),
+        ("[data.behaviour_weights]\nview = inf", "behaviour_weights: view = inf must be at least 0 and finite", None),
+        ("data = 3", "run.toml: data: a table is needed, not 3", None),
+        ("learner = 'als'", "run.toml: learner: a table is needed, not 'als'", None),
+        ("schema = 2", "configuration schema 2; this version reads 1", None),
+        ("seed = true", "run.toml: seed: int is needed, not True", None),
+    ],
+)
+def test_refuses_by_file_table_and_key(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert message in caught.value.message
+    assert caught.value.exit_code == 2
+    assert hint is None or caught.value.hint == hint
+
+
+@pytest.mark.parametrize("text", ["data = 3", "learner = 'als'"])
+def test_a_flag_does_not_hide_a_table_that_is_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="a table is needed"):
+        read(tmp_path, text, data__name="x", learner__name="als", learner__settings={"sweeps": 1})
+
+
+def test_the_document_is_json_and_tells_configurations_apart(tmp_path: Path) -> None:
+    config = read(tmp_path, FILE, output__dir=tmp_path / "out", evaluate__baselines=["ease"])
+    document = json.loads(json.dumps(config.document(), allow_nan=False))
+    assert document == config.document()
+    assert document["privacy"]["epsilon"] == "inf"
+    assert document["evaluate"]["baselines"] == ["ease"]
+    assert document["output"]["dir"] == str(tmp_path / "out")
+    assert read(tmp_path, FILE, seed=4).document() != config.document()
+
+
+def dataset(name: str = "toy", own: bool = False) -> Dataset:
+    rows = Interactions.build([0], [0], time=[1])
+    given = GivenSplit(rows, np.zeros((1, 1), np.int32)) if own else None
+    return Dataset(name, rows, 1, Catalogue(("a",), "given"), (), Reading(1, 1), given_split=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "rule", "at", "expected"),
+    [
+        ("toy", False, "auto", None, ("leave-one-out", None)),
+        ("toy", True, "auto", None, ("ncf", None)),
+        ("toy", False, "auto", "1970-01-02", ("time", 86_400)),
+        ("toy", True, "auto", "1970-01-02", ("time", 86_400)),
+        ("online-retail", False, "auto", None, ("time", 1_317_427_200)),
+        ("online-retail", False, "leave-one-out", None, ("leave-one-out", None)),
+        ("toy", False, "time", "1969-12-31", ("time", -86_400)),
+    ],
+)
+def test_auto_is_the_sets_own_split_or_its_day(
+    name: str, own: bool, rule: Any, at: str | None, expected: tuple[str, int | None]
+) -> None:
+    assert defaults.split_rule(dataset(name, own), SplitConfig(rule=rule, at=at)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "at", "message"),
+    [
+        ("time", None, "needs a first held-out day"),
+        ("time", "yesterday", "'yesterday' is not a day"),
+        ("time", "2011-13-01", "is not a day"),
+        ("leave-one-out", "2011-10-01", "has no use for '2011-10-01'"),
+    ],
+)
+def test_a_day_that_cannot_be_used_is_refused(rule: Any, at: str | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        defaults.split_rule(dataset(), SplitConfig(rule=rule, at=at))
+    assert caught.value.hint
+
+
+def test_settings_of_an_unknown_set_are_the_default_ones() -> None:
+    assert defaults.settings("nobody knows it", "als") == defaults.settings("default", "als") != {}
+    assert defaults.settings("ml-1m", "no such method") == {}
+
+
+def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
+    """settings.toml is data: a misspelt key would otherwise show only in the run that uses it."""
+    import tomllib
+    from importlib import resources
+
+    from fedcart.shared.learners import BUILT_IN
+    from fedcart.shared.plan import build_learner
+
+    tables = tomllib.loads((resources.files("fedcart.simulation") / "settings.toml").read_text(encoding="utf-8"))
+    learners = [(table, name) for table in tables for name in tables[table] if name in BUILT_IN]
+    assert learners
+    for table, name in learners:
+        if name not in ("mf", "ncf"):  # those need torch; their own tests build them
+            build_learner(name, tables[table][name])
