@@ -91,7 +91,7 @@ def load(
 
 def _looks_like_a_table(name: str) -> bool:
     path = Path(name)
-    return "://" in name or path.is_file() or path.suffix != "" or len(path.parts) > 1
+    return "://" in name or path.exists() or path.suffix != "" or len(path.parts) > 1
 
 
 def _registered() -> dict[str, EntryPoint]:

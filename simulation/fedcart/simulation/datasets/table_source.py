@@ -70,7 +70,7 @@ def _text(path: Path, separator: str, encoding: str) -> pd.DataFrame:
     try:
         with reading(path, hint=hint), warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
+            frame = pd.read_csv(
                 path,
                 sep=separator,
                 encoding=real,
@@ -79,6 +79,11 @@ def _text(path: Path, separator: str, encoding: str) -> pd.DataFrame:
                 na_values=[""],
                 index_col=False,
             )
+            first = pd.read_csv(path, sep=separator, encoding=real, dtype=str, header=None, nrows=1, na_values=[""])
+            # pandas calls the second of two columns 'store' 'store.1': both get their own name back.
+            written = zip(first.iloc[0], frame.columns, strict=True)
+            frame.columns = pd.Index([name if isinstance(name, str) else column for name, column in written])
+            return frame
     except pd.errors.ParserWarning as warning:
         raise DataError(f"{path}: rows have more values than the first line has columns", hint) from warning
     except LookupError as error:

@@ -40,7 +40,8 @@ def write_report(run_dir: Path) -> Path:
         return _write(run_dir / "report.html", page)
     except OSError as error:
         raise InputError(
-            f"{error.filename}: {error.strerror}; no report was written", "free space or allow writing there"
+            f"{error.filename or run_dir}: {error.strerror}; no report was written",
+            "free space or allow writing there",
         ) from None
 
 

@@ -1,0 +1,217 @@
+"""`fedcart simulate` from the typed line to the files: what it prints, writes, repeats, resumes and keeps to itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedcart.shared import metrics
+from fedcart.shared.cli import run
+from fedcart.simulation.methods import Trainings
+
+ROOT = Path(__file__).resolve().parents[2]
+CUSTOMERS, ITEMS, EVENTS = 24, 9, 5
+
+
+def sales() -> str:
+    """Two shops; people with telling names; one row without customer and one returned too late to be read."""
+    lines = ["person,sku,when,branch"]
+    for customer in range(CUSTOMERS):
+        for event in range(EVENTS):
+            item = (customer * 5 + event * event + customer // 7) % ITEMS
+            lines.append(f"Ms Secret {customer},sku-{item},{1000 + event},{'north' if customer % 3 else 'south'}")
+    lines.append(",sku-1,1000,north")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Done:
+    directory: Path
+    arguments: list[str]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))
+        return loaded
+
+
+def call(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fedcart", *arguments])
+        code = run(arguments)
+    return code, *capsys.readouterr()
+
+
+def arguments_for(folder: Path, name: str, *more: str) -> list[str]:
+    table = folder / "sales.csv"
+    if not table.exists():
+        table.write_text(sales())
+    columns = "customer=person,item=sku,time=when,store=branch"
+    return [
+        *("simulate", "--data", str(table), "--columns", columns, "--learner", "popularity"),
+        *("--baselines", "random", "--out", str(folder / name), *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("simulate")
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> Done:
+    import contextlib
+    import io
+
+    arguments = arguments_for(folder, "run", "--json")
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["fedcart", *arguments])
+        code = run(arguments)
+    return Done(folder / "run", arguments, code, out.getvalue(), err.getvalue())
+
+
+def test_standard_output_is_run_json_and_nothing_else(done: Done) -> None:
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == done.document
+    assert "[1/" in done.err
+
+
+def test_run_json_obeys_its_schema_and_says_that_nothing_is_promised(done: Done) -> None:
+    schema = json.loads((ROOT / "docs" / "schema" / "run.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(done.document, schema)
+    privacy = done.document["privacy"]
+    assert (privacy["epsilon"], privacy["trust"], privacy["aggregation"]) == (None, "none", "plain")
+    assert done.document["data"]["catalogue"] == "derived"
+
+
+def test_run_json_names_the_command_the_data_and_what_was_dropped(done: Done) -> None:
+    document = done.document
+    assert document["command"].startswith("fedcart simulate --data ")
+    assert document["data"] | {"dropped": None} == {
+        "name": done.arguments[2],
+        "customers": CUSTOMERS,
+        "items": ITEMS,
+        "interactions": CUSTOMERS * EVENTS,
+        "stores": 2,
+        "catalogue": "derived",
+        "public_features": False,
+        "dropped": None,
+    }
+    assert document["data"]["dropped"] == {"no customer": 1}
+    assert [row["store"] for row in document["metrics"]["stores"]] == ["north", "south"]
+    assert [row["customers"] for row in document["metrics"]["stores"]] == [16, 8]
+
+
+def test_the_figures_can_be_computed_again_from_the_rows(done: Done) -> None:
+    rows = pd.read_parquet(done.directory / "results.parquet")
+    counts = rows.groupby("customer", sort=False).size()
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    blocks = done.document["metrics"]
+    for name, block in (
+        ("federated", blocks["federated"]),
+        ("local_only", blocks["local_only"]),
+        ("random", blocks["random"]),
+    ):
+        again = metrics.several(indptr, rows[f"{name}.new"].to_numpy(float))
+        for key in ("ndcg@10", "hr@10", "recall@20", "mrr@10"):
+            assert block["full"][key] == pytest.approx(again.values[key].mean(), rel=1e-12)
+        sampled = metrics.single(rows[f"{name}.candidates"].to_numpy(float))
+        assert block["sampled"]["ndcg@10"] == pytest.approx(sampled.values["ndcg@10"].mean(), rel=1e-12)
+
+
+def test_popularity_together_is_popularity_of_pooled_data(done: Done) -> None:
+    blocks = done.document["metrics"]
+    assert blocks["federated"]["full"] == blocks["centralized"]["same"]["full"]
+    assert blocks["federated"]["full"] != blocks["local_only"]["full"]
+
+
+def test_no_name_of_a_person_is_in_any_file(done: Done) -> None:
+    files = [path for path in done.directory.rglob("*") if path.is_file()]
+    assert {"run.json", "report.html", "results.parquet", "config.json"} <= {path.name for path in files}
+    for path in files:
+        assert b"Secret" not in path.read_bytes(), path
+    assert not (done.directory / "work").exists()
+
+
+def test_the_same_line_again_reads_the_result_and_writes_nothing(
+    done: Done, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.directory.rglob("*")}
+    code, out, _ = call(done.arguments, capsys)
+    assert (code, json.loads(out)) == (0, done.document)
+    assert {path: path.stat().st_mtime_ns for path in done.directory.rglob("*")} == before
+
+
+def test_another_seed_in_the_same_folder_is_refused(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call([*done.arguments, "--seed", "5"], capsys)
+    assert (code, out) == (2, "")
+    assert "holds a run of another configuration; nothing was run" in err
+    assert "hint: choose another --out DIR" in err
+
+
+def test_an_interrupted_run_says_so_goes_on_and_ends_as_if_nothing_had_happened(
+    done: Done, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = arguments_for(folder, "again", "--json")
+    pressed: list[str] = []
+    real = Trainings.alone
+
+    def interrupt(self: Trainings) -> Any:
+        pressed.append("Ctrl-C")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainings, "alone", interrupt)
+    code, out, err = call(arguments, capsys)
+    assert (code, out, pressed) == (130, "", ["Ctrl-C"])
+    assert "Traceback" not in err
+    left = json.loads((folder / "again" / "run.json").read_text())
+    assert left["status"] == "interrupted"
+    assert left["metrics"]["federated"] == done.document["metrics"]["federated"]
+    assert left["metrics"]["local_only"] is None
+
+    monkeypatch.setattr(Trainings, "alone", real)
+    monkeypatch.setattr(Trainings, "federated", interrupt)  # its stage is finished: it is not called again
+    code, out, err = call(arguments, capsys)
+    assert code == 0, err
+    assert json.loads(out)["metrics"] == done.document["metrics"]
+    assert json.loads(out)["plan_hash"] == done.document["plan_hash"]
+
+
+def test_the_table_on_standard_output_is_for_people(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call([x for x in done.arguments if x != "--json"], capsys)
+    assert code == 0
+    assert "federated" in out
+    assert "no privacy guarantee" in out
+    assert f"report: {done.directory / 'report.html'}" in out
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(["simulate", "--help"], capsys)
+    assert code == 0
+    assert "Examples:" in out
+    assert "fedcart simulate --data sales.csv" in out
+
+
+@pytest.mark.parametrize(
+    "promise", [["--epsilon", "4"], ["--trust", "distributed"], ["--trust", "local", "--epsilon", "1"]]
+)
+def test_a_guarantee_that_this_version_cannot_give_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], promise: list[str]
+) -> None:
+    code, out, err = call(arguments_for(folder, "promise", *promise), capsys)
+    assert (code, out) == (3, "")
+    assert "nothing was read or released" in err
+    assert not (folder / "promise").exists()
