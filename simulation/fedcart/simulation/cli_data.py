@@ -22,7 +22,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON value on 
 
 @click.group()
 def data() -> None:
-    """Data sets: list, describe, fetch, make.
+    """List, describe, fetch and make data sets.
 
     Example: fedcart data fetch ml-latest-small --data-dir data
     """
