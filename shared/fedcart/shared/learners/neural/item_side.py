@@ -126,7 +126,7 @@ def shared_rows(module: ItemSide, name: str, values: torch.Tensor) -> torch.Tens
 
 
 def load_public(module: ItemSide, public: Public) -> None:
-    """Set every parameter from `public`; other names in it are ignored. Raises ProtocolError on a wrong shape."""
+    """Set every parameter from `public`; other names in it are ignored. Refuses a wrong shape or NaN."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             target = shared_rows(module, name, parameter)
@@ -135,4 +135,6 @@ def load_public(module: ItemSide, public: Public) -> None:
                 raise ProtocolError(
                     f"the published model's {name!r} is {found}, not {tuple(target.shape)}; nothing was computed"
                 )
+            if not np.isfinite(public[name]).all():
+                raise ProtocolError(f"the published model's {name!r} is not finite; nothing was computed")
             target.copy_(torch.from_numpy(np.array(public[name], np.float32)))

@@ -84,7 +84,7 @@ def fingerprints(histories: Histories) -> UInt64:
 def draw(histories: Histories, rows: npt.NDArray[np.int64], when: UInt64, how: Draw) -> CustomerBatch:
     """The samples of the customers `rows` at the moment `when` (a `stamp`).
 
-    A customer without items, or with all of them, has no samples and a loss of 0.
+    A customer without items, with all of them, or with a weight that is not finite has no samples and a loss of 0.
     """
     own = select(histories, rows)
     total = own.items_total
@@ -106,8 +106,9 @@ def draw(histories: Histories, rows: npt.NDArray[np.int64], when: UInt64, how: D
     items[row_chosen, place, 0] = item
     items[row_chosen, place, 1:] = negative
     mask[row_chosen, place] = own.weights[chosen]
-    everything = counts >= total
-    items[everything], mask[everything] = total, 0
+    spoilt = np.bincount(row, weights=~np.isfinite(own.weights), minlength=len(rows)) > 0
+    nothing = (counts >= total) | spoilt
+    items[nothing], mask[nothing] = total, 0
     scale = np.maximum(counts, 1) ** (1 - how.history_exponent) / np.maximum(kept, 1)
     return CustomerBatch(torch.from_numpy(items), torch.from_numpy(mask), torch.from_numpy(scale.astype(np.float32)))
 
