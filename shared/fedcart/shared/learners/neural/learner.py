@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import ProtocolError
 from fedcart.shared.learners.base import Customers, Round, State, Sums, Totals
 from fedcart.shared.learners.neural.customer_rows import (
     CustomerFit,
@@ -208,7 +209,10 @@ class NeuralLearner:
 
 def seed_of(state: State) -> int:
     """The plan's seed, as published (its lowest 64 bits)."""
-    return sum(int(word) << shift for word, shift in zip(state.public[SEED], (0, 16, 32, 48), strict=True))
+    words = state.public[SEED]
+    if words.shape != (4,) or not ((words >= 0) & (words < 1 << 16)).all():
+        raise ProtocolError("the published seed is no four words of 16 bits; nothing was computed")
+    return sum(int(word) << shift for word, shift in zip(words, (0, 16, 32, 48), strict=True))
 
 
 def items_of(state: State) -> int:
