@@ -72,6 +72,4 @@ def scaled_history(histories: Histories, count_exponent: float) -> csr_array:
 
     scale = np.maximum(histories.counts, 1).astype(np.float64) ** -count_exponent
     values = np.repeat(scale, histories.counts)
-    return csr_array(
-        (values, histories.items, histories.indptr), shape=(histories.customers, histories.items_total)
-    )
+    return csr_array((values, histories.items, histories.indptr), shape=(histories.customers, histories.items_total))
