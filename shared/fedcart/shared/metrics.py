@@ -6,6 +6,7 @@ A held-out item that is not measured has rank NaN.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,22 @@ def bootstrap_interval(
     means = np.empty(replicates)
     for index in range(replicates):
         means[index] = values[generator.integers(0, count, count)].mean()
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def stratified_interval(
+    groups: Sequence[npt.NDArray[np.float64]], seed: int, replicates: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of the mean of the groups' means, customers redrawn within each group (none empty)."""
+    if not groups:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    means = np.zeros(replicates)
+    for values in groups:
+        for index in range(replicates):
+            means[index] += values[generator.integers(0, len(values), len(values))].mean() / len(groups)
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -43,6 +43,9 @@ Examples:
 @click.option("--drop-rate", type=float, metavar="P", help="Probability that a store misses a round.")
 @click.option("--quorum", type=int, help="Stores a round needs; all of them unless given.")
 @click.option("--baselines", metavar="A,B|none", help="Baselines to compare with; all unless given.")
+@click.option("--alone/--no-alone", default=None, help="Train each store alone, too.")
+@click.option("--pooled/--no-pooled", default=None, help="Train on pooled data, too.")
+@click.option("--every", type=int, metavar="R", help="Rounds between points of the learning curve; 0 = none.")
 @click.option("--seed", type=int, help="Fixes partition, split, initial state and training order.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go; the same --out resumes.")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json on standard output.")
@@ -100,6 +103,9 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "engine.drop_rate": options["drop_rate"],
         "rounds.quorum": options["quorum"],
         "evaluate.baselines": None if baselines is None else [x for x in baselines.split(",") if x and x != "none"],
+        "evaluate.alone": options["alone"],
+        "evaluate.pooled": options["pooled"],
+        "evaluate.every": options["every"],
         "seed": options["seed"],
         "output.dir": options["out"],
     }

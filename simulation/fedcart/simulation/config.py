@@ -86,8 +86,11 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """[evaluate]: what is measured. `every` = rounds between points of the learning curve, 0 = none."""
+    """[evaluate]: what is measured. `alone` and `pooled` = train those two comparisons; `baselines` None = all;
+    `every` = rounds between points of the learning curve, 0 = none; `share` = part of the customers measured."""
 
+    alone: bool = True
+    pooled: bool = True
     baselines: tuple[str, ...] | None = None
     every: int | None = number(None, at_least=0)
     share: float = number(1.0, above=0.0, at_most=1.0)

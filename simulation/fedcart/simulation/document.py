@@ -21,6 +21,7 @@ from fedcart.simulation.workspace import Workspace
 
 CENTRALIZED = ("popularity", "itemknn", "userknn", "ease", "ials", "same", "recent", "recent_own")
 PEERS = ("federated", "no_noise", "local_only", "content", "memoriser", "random")
+CURRENCY = {"marketplace": "€", "online-retail": "£", "complete-journey": "$"}
 MADE_UP = ("marketplace",)
 """Data sets whose customers may be shown in a report: nobody is behind them."""
 
@@ -61,6 +62,7 @@ def write_run(
             "catalogue": dataset.catalogue.source,
             "public_features": bool(dataset.catalogue.columns),
             "dropped": dict(dataset.reading.dropped),
+            **({"currency": CURRENCY[dataset.name]} if dataset.name in CURRENCY else {}),
         },
         "split": {
             "rule": split.rule,
@@ -118,6 +120,8 @@ def measurements(trainings: Trainings, rankings: Mapping[str, Ranking]) -> dict[
         if name in rankings and "federated" in rankings
     ]
     alone, together = rankings.get("local_only"), rankings.get("federated")
+    if alone is not None and together is not None and len(trainings.split.held_out.measured):
+        found["paired"].append(summary.paired_macro("federated", together, "local_only", alone))
     found["stores"] = [] if together is None else summary.stores(alone, together)
     tail = None
     if together is not None:
@@ -150,6 +154,7 @@ def privacy(trainings: Trainings, rounds_done: int) -> dict[str, Any]:
                 },
             )
             row["rounds"] += 1
+            row["words"] = max(row["words"], release.words)
             row["bytes"] += 8 * release.words
     config = trainings.config.privacy
     return {

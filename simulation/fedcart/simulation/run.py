@@ -191,11 +191,12 @@ def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, pro
 def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[str, Any]:
     """Name -> what makes its ranking, in the order in which they run."""
     found: dict[str, Any] = {"federated": trainings.federated}
-    if 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
+    if config.evaluate.alone and 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
         found["local_only"] = trainings.alone
-    found["same"] = lambda: trainings.central(trainings.split, show=True)
+    if config.evaluate.pooled:
+        found["same"] = lambda: trainings.central(trainings.split, show=True)
     for name in baseline_names(config):
-        if name == "ials" and trainings.plan.learner == "als":
+        if name == "ials" and trainings.plan.learner == "als" and "same" in found:
             found[name] = found["same"]  # the same model with the same settings, trained once
             continue
         settings = dict(defaults.settings(prepared.dataset.name, name))

@@ -60,6 +60,23 @@ class Summariser:
             "n": len(difference),
         }
 
+    def paired_macro(self, method: str, ranking: Ranking, against: str, other: Ranking) -> dict[str, Any]:
+        """The same for the mean over stores; customers are drawn within their stores."""
+        found = metrics.several(self.split.held_out.indptr, ranking.new)
+        difference = self._main(ranking) - self._main(other)
+        store = self.partition.store_of[found.rows]
+        groups = [difference[store == index] for index in np.unique(store)]
+        low, high = metrics.stratified_interval(groups, self.seed, self.replicates)
+        return {
+            "method": method,
+            "against": against,
+            "metric": f"macro {MAIN}",
+            "difference": float(np.mean([group.mean() for group in groups])) if groups else 0.0,
+            "low": low,
+            "high": high,
+            "n": len(difference),
+        }
+
     def stores(self, alone: Ranking | None, together: Ranking) -> list[dict[str, Any]]:
         """NDCG@10 of new items by store, alone and together; low and high bound the paired difference."""
         found = metrics.several(self.split.held_out.indptr, together.new)
