@@ -34,7 +34,7 @@ from fedcart.shared.learners.neural.per_customer import (
     split_gradient,
 )
 from fedcart.shared.learners.neural.sampling import Draw, draw, parts, stamp
-from fedcart.shared.learners.neural.scorer import FoldIn, NeuralScorer
+from fedcart.shared.learners.neural.scorer import NeuralScorer
 from fedcart.shared.learners.neural.server import ServerOptimizer, ServerStep
 from fedcart.shared.privacy.release import Release
 
@@ -44,11 +44,12 @@ FACTORS = "neural.customers"
 GRADIENT_NUMBERS = 1 << 22
 """Numbers in the gradients of one block of customers."""
 WORDS = ("embedding_dim", "negatives", "steps_per_epoch", "round_count", "customer_steps")
+RATES = ("learning_rate", "customer_learning_rate", "server_learning_rate", "fold_in_learning_rate")
 LIMITS: Limits = {
     **dict.fromkeys(WORDS, (1, math.inf)),
     **dict.fromkeys(("positives", "local_steps", "fold_in_steps", "refine_steps"), (0, math.inf)),
     **dict.fromkeys(("regularization", "initial_scale"), (0, math.inf)),
-    **dict.fromkeys(("learning_rate", "customer_learning_rate", "server_learning_rate"), (1e-12, math.inf)),
+    **dict.fromkeys(RATES, (1e-12, math.inf)),
     **dict.fromkeys(("history_exponent", "final_learning_rate"), (0, 1)),
     "server_momentum": (0, 0.999),
     "loss": ("bce", "bpr", "mse"),
@@ -75,28 +76,30 @@ class NeuralLearner:
       round_count: rounds of the run.
       server_optimizer, server_learning_rate, server_momentum: see `ServerStep`.
       initial_scale: standard deviation of the initial item tables.
-      fold_in_steps: Adam steps on the factor of a customer who was never trained on, when scoring.
-      refine_steps: the same for those who were, from their factor on.
+      fold_in_steps, fold_in_learning_rate: Adam steps on the factor of a customer who was never trained on, when
+        scoring.
+      refine_steps: the same for those who were, from their factor on, at the learning rate of the last round.
     """
 
     embedding_dim: int = 64
     loss: Loss = "bce"
-    positives: int = 100
+    positives: int = 30
     negatives: int = 4
-    history_exponent: float = 0.0
-    regularization: float = 0.0
-    customer_steps: int = 2
-    customer_learning_rate: float = 0.02
-    local_steps: int = 50
-    steps_per_epoch: int = 50
-    learning_rate: float = 0.01
-    final_learning_rate: float = 0.1
-    round_count: int = 20
+    history_exponent: float = 0.5
+    regularization: float = 0.01
+    customer_steps: int = 3
+    customer_learning_rate: float = 0.2
+    local_steps: int = 25
+    steps_per_epoch: int = 25
+    learning_rate: float = 0.02
+    final_learning_rate: float = 0.03
+    round_count: int = 60
     server_optimizer: ServerOptimizer = "average"
     server_learning_rate: float = 1.0
-    server_momentum: float = 0.0
+    server_momentum: float = 0.6
     initial_scale: float = 0.1
     fold_in_steps: int = 30
+    fold_in_learning_rate: float = 0.1
     refine_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -189,8 +192,16 @@ class NeuralLearner:
         module = self.module(len(catalogue))
         load_public(module, state.public)
         whole = Draw(0, self.negatives, self.history_exponent)
-        fold_in = FoldIn(self.fold_in_steps, self.refine_steps, self.customer_learning_rate)
-        return NeuralScorer(module, FACTORS, whole, fold_in, stamp(seed_of(state), self.round_count))
+        last = self.customer_learning_rate * self.final_learning_rate
+        newcomers = CustomerFit(self.fold_in_steps, self.fold_in_learning_rate)
+        return NeuralScorer(
+            module,
+            FACTORS,
+            whole,
+            newcomers,
+            CustomerFit(self.refine_steps, last),
+            stamp(seed_of(state), self.round_count),
+        )
 
     @property
     def samples(self) -> Draw:

@@ -17,23 +17,18 @@ AT_ONCE = 64
 """Customers scored together: with the head's memory, at most AT_ONCE x items x widest layer numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoldIn:
-    """Adam steps for customers without a factor (`steps`) and with one (`refine`), all at `learning_rate`."""
-
-    steps: int
-    refine: int
-    learning_rate: float
-
-
 @dataclass(frozen=True)
 class NeuralScorer:
-    """Deterministic: the samples of fold-in depend on the customer's own history and `when`."""
+    """Deterministic: the samples of fold-in depend on the customer's own history and `when`.
+
+    `newcomers` fits customers without a factor, `known` goes on from the factor of the others.
+    """
 
     module: ItemSide
     factors_name: str
     samples: Draw
-    fold_in: FoldIn
+    newcomers: CustomerFit
+    known: CustomerFit
     when: UInt64
 
     def score(self, block: Block, local: LocalTable | None) -> npt.NDArray[np.float32]:
@@ -52,12 +47,12 @@ class NeuralScorer:
         """[block customers, row width] customers' rows, fitted to this item side."""
         count = block.histories.customers
         width = row_width(self.module.head.factor_width)
-        rows, known = torch.zeros(count, width), np.zeros(count, bool)
+        rows, trained = torch.zeros(count, width), np.zeros(count, bool)
         if local is not None:
-            known = local.written(self.factors_name, block.rows, width)
-            rows[known] = read_rows(local, self.factors_name, block.rows, width)[known]
-        for who, steps in ((~known, self.fold_in.steps), (known, self.fold_in.refine)):
-            for part in parts(block.histories, np.flatnonzero(who), self.samples) if steps else ():
+            trained = local.written(self.factors_name, block.rows, width)
+            rows[trained] = read_rows(local, self.factors_name, block.rows, width)[trained]
+        for who, how in ((~trained, self.newcomers), (trained, self.known)):
+            for part in parts(block.histories, np.flatnonzero(who), self.samples) if how.steps else ():
                 batch = draw(block.histories, part, self.when, self.samples)
-                rows[part] = fit(self.module, batch, rows[part], CustomerFit(steps, self.fold_in.learning_rate))
+                rows[part] = fit(self.module, batch, rows[part], how)
         return rows
