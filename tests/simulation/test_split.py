@@ -428,6 +428,14 @@ def test_measuring_some_draws_that_many_by_seed() -> None:
     assert s.measure_some(100, 0) is s
 
 
+def test_an_event_of_a_held_out_item_that_has_no_time_goes_with_it() -> None:
+    """It may have been later."""
+    rows = Interactions.build([0, 0, 0], [0, 1, 1], behaviour=[PURCHASE, 0, PURCHASE], time=[1, NO_TIME, 5])
+    s = make_split(rows, 1, 2, rule="leave-one-out", seed=0, negatives=0)
+    assert held(s, 0) == [1]
+    assert trained(s, 0) == {0: 1 << PURCHASE}
+
+
 def test_a_view_of_a_held_out_item_at_the_same_time_goes_with_it() -> None:
     rows = Interactions.build([0, 0, 0, 0], [0, 1, 1, 1], behaviour=[PURCHASE, 0, 0, PURCHASE], time=[1, 4, 5, 5])
     s = make_split(rows, 1, 2, rule="leave-one-out", seed=0, negatives=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,13 @@ def test_the_long_tail_groups_items_by_training_pairs() -> None:
     assert tail[0]["ndcg@10"] == {"together": 1.0, "alone": None}
     assert tail[1]["ndcg@10"]["together"] == pytest.approx(gain(3))
     assert tail[2]["ndcg@10"]["together"] == 0
+
+
+def test_an_item_whose_pairs_begin_after_half_of_all_is_no_head_item() -> None:
+    s = summariser([[0], [1], [], [2]])
+    train = build_histories(Interactions.build([0, 1, 0, 1], [0, 0, 1, 2]), 4, ITEMS)  # shares .5, .25, .25
+    tail = Summariser(replace(s.split, train=train), s.partition, s.catalogue, 0, 10).long_tail({})
+    assert [row["share_of_items"] * ITEMS for row in tail] == pytest.approx([1, 2, 9])
 
 
 def test_a_run_that_measured_nobody_still_writes_numbers() -> None:

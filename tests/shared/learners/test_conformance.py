@@ -47,7 +47,8 @@ def test_a_neural_learner_conforms(name, local_steps, check):
 
 
 def test_every_built_in_learner_is_under_the_kit():
-    assert set(BUILT_IN) == {name.split(",")[0] for name in LEARNERS} | {"mf", "ncf"}
+    ours = {name for name, place in BUILT_IN.items() if place.startswith("fedcart.")}  # tests may register others
+    assert ours == {name.split(",")[0] for name in LEARNERS} | {"mf", "ncf"}
 
 
 @pytest.mark.parametrize(
