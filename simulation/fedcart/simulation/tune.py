@@ -34,17 +34,17 @@ MOST_MEASURED = 3000
 GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "als": {
         "embedding_dim": (64,),
-        "unobserved_weight": (0.1, 0.3, 1.0),
+        "unobserved_weight": (0.1, 0.3, 1.0, 3.0),
         "regularization": (0.001, 0.003, 0.01),
     },
     "ease": {"regularization": (30.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0)},
     "itemknn": {"shrink": (0.0, 10.0, 30.0, 100.0), "neighbours": (50, 200, 1000)},
     "userknn": {"neighbours": (50, 100, 200, 500, 1000)},
     "content": {
-        "unobserved_weight": (0.3, 1.0, 3.0),
-        "regularization": (100.0, 300.0, 1000.0),
-        "popularity_weight": (0.0, 0.3, 1.0),
-        "half_life_days": (21.0, float("inf")),
+        "unobserved_weight": (1.0,),
+        "regularization": (100.0, 1000.0, 10000.0),
+        "popularity_weight": (0.0, 1.0, 3.0, 8.0),
+        "half_life_days": (21.0, 1e9),
     },
     "recent": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0)},
     "recent_own": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0)},
@@ -92,11 +92,6 @@ def score(method: str, settings: Mapping[str, Any], split: Split, catalogue: Cat
     return float(metrics.several(split.held_out.indptr, ranking.new).values["ndcg@10"].mean())
 
 
-def toml(value: Any) -> str:
-    """A number or string as TOML writes it."""
-    return "inf" if value == float("inf") else json.dumps(value)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Tune the methods of one data set, one after another."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         value, best = max(tried, key=lambda pair: pair[0])
         print(f"[{given.data}.{method}]  # validation NDCG@10 {value:.4f}, {len(split.held_out.measured)} customers")
         for key, chosen in best.items():
-            print(f"{key} = {toml(chosen)}")
+            print(f"{key} = {json.dumps(chosen)}")
         print(flush=True)
 
 
