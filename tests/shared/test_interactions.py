@@ -99,7 +99,7 @@ def test_a_slice_holds_the_same_rows(events: list[Any], a: int, b: int) -> None:
 
 @pytest.mark.parametrize(("customer", "item"), [(0, -1), (1, ITEMS), (-1, 0), (CUSTOMERS, 0)])
 def test_an_event_outside_the_table_is_refused_and_never_given_to_a_neighbour(customer: int, item: int) -> None:
-    with pytest.raises(DataError, match="not in a catalogue|not among"):
+    with pytest.raises(DataError, match=r"not in a catalogue|not among"):
         build_histories(Interactions.build([1, customer], [1, item]), CUSTOMERS, ITEMS)
 
 
