@@ -50,7 +50,8 @@ LIMITS: Limits = {
     **dict.fromkeys(("positives", "local_steps", "fold_in_steps", "refine_steps"), (0, math.inf)),
     **dict.fromkeys(("regularization", "initial_scale"), (0, math.inf)),
     **dict.fromkeys(RATES, (1e-12, math.inf)),
-    **dict.fromkeys(("history_exponent", "final_learning_rate"), (0, 1)),
+    "history_exponent": (0, 1),
+    "final_learning_rate": (1e-6, 1),
     "server_momentum": (0, 0.999),
     "loss": ("bce", "bpr", "mse"),
     "server_optimizer": ("average", "adam"),
@@ -71,8 +72,8 @@ class NeuralLearner:
       customer_steps, customer_learning_rate: Adam steps on a customer's factor at each visit.
       local_steps: optimiser steps of a store in a round; 0 = one gradient a round.
       steps_per_epoch: a store visits 1 / steps_per_epoch of its customers in a step (local_steps > 0).
-      learning_rate: of the store's Adam (local_steps > 0); falls linearly to final_learning_rate times itself in
-        the last round, and customer_learning_rate with it.
+      learning_rate: of the store's Adam (local_steps > 0); falls by equal factors to final_learning_rate times
+        itself in the last round, and customer_learning_rate with it.
       round_count: rounds of the run.
       server_optimizer, server_learning_rate, server_momentum: see `ServerStep`.
       initial_scale: standard deviation of the initial item tables.
@@ -91,9 +92,9 @@ class NeuralLearner:
     customer_learning_rate: float = 0.2
     local_steps: int = 25
     steps_per_epoch: int = 25
-    learning_rate: float = 0.02
-    final_learning_rate: float = 0.03
-    round_count: int = 60
+    learning_rate: float = 0.03
+    final_learning_rate: float = 0.05
+    round_count: int = 70
     server_optimizer: ServerOptimizer = "average"
     server_learning_rate: float = 1.0
     server_momentum: float = 0.6
@@ -209,9 +210,9 @@ class NeuralLearner:
         return Draw(self.positives, self.negatives, self.history_exponent)
 
     def fall(self, round_: Round) -> float:
-        """What learning rates are multiplied by in a round: from 1 linearly to final_learning_rate."""
+        """What learning rates are multiplied by in a round: from 1 by equal factors to final_learning_rate."""
         done = round_.index / max(self.round_count - 1, 1)
-        return 1 + (self.final_learning_rate - 1) * done
+        return float(self.final_learning_rate**done)
 
     def customer_fit(self, round_: Round) -> CustomerFit:
         """The customer's steps in a round."""

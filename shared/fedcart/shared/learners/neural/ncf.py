@@ -29,7 +29,6 @@ class NeuralCollaborativeFiltering(NeuralLearner):
     summary: ClassVar[str] = "NeuMF: matrix factorisation and a small network, customer factors stay; many rounds"
 
     embedding_dim: int = 32
-    learning_rate: float = 0.03
     layers: tuple[int, ...] = (32, 16)
 
     def __post_init__(self) -> None:
