@@ -93,11 +93,11 @@ class NeuralLearner:
     local_steps: int = 25
     steps_per_epoch: int = 25
     learning_rate: float = 0.03
-    final_learning_rate: float = 0.05
+    final_learning_rate: float = 0.03
     round_count: int = 70
     server_optimizer: ServerOptimizer = "average"
     server_learning_rate: float = 1.0
-    server_momentum: float = 0.6
+    server_momentum: float = 0.8
     initial_scale: float = 0.1
     fold_in_steps: int = 30
     fold_in_learning_rate: float = 0.1
