@@ -125,10 +125,7 @@ def test_complements_are_bought_together_more_often_than_chance(little: Dataset)
     items = np.arange(800)[:, None]
     rng = np.random.default_rng(0)
     pairs, any_pairs = (items, goods.complements), (items, rng.permutation(goods.complements))
-    assert (
-        together[pairs].sum() / expected[pairs].sum()
-        > 1.5 * together[any_pairs].sum() / expected[any_pairs].sum()
-    )
+    assert together[pairs].sum() / expected[pairs].sum() > 1.5 * together[any_pairs].sum() / expected[any_pairs].sum()
 
 
 def test_consumables_are_bought_again_more_often_than_other_things(market: Dataset) -> None:
@@ -182,9 +179,7 @@ def model_values(market: Dataset) -> dict[str, float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("band", pooling.MODEL_BANDS, ids=lambda band: band.trait)
-def test_what_learners_make_of_it_lies_in_its_band(
-    band: pooling.ModelBand, model_values: dict[str, float]
-) -> None:
+def test_what_learners_make_of_it_lies_in_its_band(band: pooling.ModelBand, model_values: dict[str, float]) -> None:
     assert band.low <= model_values[band.trait] <= band.high
 
 

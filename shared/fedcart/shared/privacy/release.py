@@ -51,9 +51,7 @@ class Release:
 
     def __post_init__(self) -> None:
         if not self.name or any(size < 1 for size in self.shape):
-            raise ConfigError(
-                f"release {self.name!r} of shape {self.shape}: a name and positive sizes are needed"
-            )
+            raise ConfigError(f"release {self.name!r} of shape {self.shape}: a name and positive sizes are needed")
         if self.words > MOST_WORDS:
             raise ConfigError(
                 f"release {self.name!r} has {self.words} words, over the limit of {MOST_WORDS}",

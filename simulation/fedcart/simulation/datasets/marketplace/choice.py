@@ -28,9 +28,7 @@ def utility(people: People, goods: Goods, person: Ints, item: Ints, whim_seed: i
     wanted = APPEAL * goods.appeal[item]
     wanted += np.float32(STYLE) * (people.style[person, department] == style)
     wanted += np.float32(STYLE2) * (people.style2[person, department] == style)
-    wanted += (
-        np.float32(BRAND) * people.loyalty[person] * (people.loyal[person, department] == goods.brand[item])
-    )
+    wanted += np.float32(BRAND) * people.loyalty[person] * (people.loyal[person, department] == goods.brand[item])
     wanted -= people.price_sense[person] * np.abs(goods.dearness[item] - people.target[person])
     category = goods.category[item]
     wanted += people.habit[person, category]

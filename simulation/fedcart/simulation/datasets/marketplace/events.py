@@ -64,9 +64,7 @@ def _distinct_purchases(shown: Shown) -> Shown:
     return Shown(shown.visit, shown.item, shown.eager, bought, shown.strip)
 
 
-def _at(
-    visits: Visits, visit: npt.NDArray[np.int32], seconds: npt.NDArray[np.integer]
-) -> npt.NDArray[np.int64]:
+def _at(visits: Visits, visit: npt.NDArray[np.int32], seconds: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """Times `seconds` after the start of the visits, within the visit's day."""
     end = (visits.day[visit] + np.int64(1)) * 86_400 - 1
     return np.asarray(START + np.minimum(visits.second[visit] + seconds, end), np.int64)
@@ -123,9 +121,7 @@ def _intents(
 ) -> list[Interactions]:
     """Carts and favourites: some before their purchase, the others among the most tempting items left behind."""
     rows = np.flatnonzero(bought.bought)
-    left = np.flatnonzero(
-        looked.eager > np.partition(looked.eager, -len(looked.eager) // 4)[-len(looked.eager) // 4]
-    )
+    left = np.flatnonzero(looked.eager > np.partition(looked.eager, -len(looked.eager) // 4)[-len(looked.eager) // 4])
     left = left[looked.strip[left] == 0]
     tables = []
     for name, share, kept in (("favourite", SAVED, SAVED_KEPT), ("cart", CARTED, CART_KEPT)):

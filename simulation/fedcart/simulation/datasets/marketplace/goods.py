@@ -130,9 +130,7 @@ def _skewed(rng: np.random.Generator, rows: int) -> Ints:
     return rng.choice(STYLES, rows, p=share / share.sum()).astype(np.int32)
 
 
-def _brands(
-    rng: np.random.Generator, department: Ints, style: Ints
-) -> tuple[Ints, tuple[str, ...], Ints, Floats]:
+def _brands(rng: np.random.Generator, department: Ints, style: Ints) -> tuple[Ints, tuple[str, ...], Ints, Floats]:
     """Brand of each item, names, private shop of each item (-1 none), and each brand's price level [brands].
 
     A department has a dozen brands, each at home in one style: an item takes a brand of its own style half of
@@ -148,8 +146,7 @@ def _brands(
     for d in range(departments):
         rows = np.flatnonzero(department == d)
         of_style = (
-            np.where(home[d * per : (d + 1) * per] == style[rows, None], 14.0, 1.0)
-            * weight[d * per : (d + 1) * per]
+            np.where(home[d * per : (d + 1) * per] == style[rows, None], 14.0, 1.0) * weight[d * per : (d + 1) * per]
         )
         brand[rows] = d * per + _draw(rng, of_style)
     own_store = np.full(len(department), -1, np.int32)
@@ -195,16 +192,12 @@ def _life(rng: np.random.Generator, items: int) -> tuple[Ints, Ints]:
     return birth.astype(np.int32), np.minimum(death, DAYS).astype(np.int32)
 
 
-def _listings(
-    rng: np.random.Generator, department: Ints, own_store: Ints, appeal: Floats
-) -> npt.NDArray[np.bool_]:
+def _listings(rng: np.random.Generator, department: Ints, own_store: Ints, appeal: Floats) -> npt.NDArray[np.bool_]:
     """Which shop lists which item: big shops and loved items more; private labels at their shop only."""
     departments = len(words.DEPARTMENTS)
     breadth = np.array([2.4, 2.3, 2.2, 2.0, 2.0, 1.9, 1.8, 1.7])
     special = rng.normal(0, 0.3, (STORES, departments))
-    logit = (
-        2.5 * (breadth[:, None] + appeal + 0.5 * rng.normal(0, 1, len(department))) + special[:, department]
-    )
+    logit = 2.5 * (breadth[:, None] + appeal + 0.5 * rng.normal(0, 1, len(department))) + special[:, department]
     listed = rng.random((STORES, len(department))) < 1 / (1 + np.exp(-logit))
     nowhere = ~listed.any(axis=0)
     listed[0, nowhere] = True
@@ -213,9 +206,7 @@ def _listings(
     return listed
 
 
-def _complements(
-    rng: np.random.Generator, category: Ints, department: Ints, style: Ints, appeal: Floats
-) -> Ints:
+def _complements(rng: np.random.Generator, category: Ints, department: Ints, style: Ints, appeal: Floats) -> Ints:
     """For each item, COMPLEMENTS items of another category, most of its department, half of its style.
 
     Drawn by trying random items and keeping the best fit, so the graph follows neither category nor style alone.

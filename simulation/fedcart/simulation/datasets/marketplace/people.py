@@ -96,9 +96,7 @@ def make_people(rng: np.random.Generator, people: int, goods: Goods) -> People:
         style2=style2.astype(np.int32),
         loyal=_loyal(rng, goods, style.astype(np.int32)),
         loyalty=np.where(rng.random(people) < 0.5, 0, rng.gamma(3, 0.5, people)).astype(np.float32),
-        target=(np.array([-0.7, 0.0, 0.3, -0.2, 0.1, 0.3])[stage] + rng.normal(0, 0.7, people)).astype(
-            np.float32
-        ),
+        target=(np.array([-0.7, 0.0, 0.3, -0.2, 0.1, 0.3])[stage] + rng.normal(0, 0.7, people)).astype(np.float32),
         price_sense=rng.gamma(2, 0.2, people).astype(np.float32),
         baskets=baskets,
         lines=lines,
@@ -116,9 +114,7 @@ def draw(rng: np.random.Generator, weights: npt.NDArray[Any]) -> Ints:
     return np.asarray((heap < rng.random((len(heap), 1)) * heap[:, -1:]).sum(axis=1), np.int32)
 
 
-def _second_shop(
-    rng: np.random.Generator, store: Ints, shares: npt.NDArray[np.float64], visits: Ints
-) -> Ints:
+def _second_shop(rng: np.random.Generator, store: Ints, shares: npt.NDArray[np.float64], visits: Ints) -> Ints:
     """Another shop for those of the people who come often that 6 % of all are seen in two; -1 for the rest."""
     other = rng.choice(STORES, len(store), p=shares / shares.sum())
     other = np.where(other == store, (store + 1) % STORES, other)

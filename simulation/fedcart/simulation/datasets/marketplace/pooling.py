@@ -55,9 +55,7 @@ def split_late(data: Dataset) -> Trial:
     stores = len(data.store_names)
     keys, row = np.unique(bought.customer.astype(np.int64) * stores + bought.store, return_inverse=True)
     late = bought.time >= bought.time.max() - LATE
-    train, test = (
-        _binary(row[part], bought.item[part], (len(keys), len(data.catalogue))) for part in (~late, late)
-    )
+    train, test = (_binary(row[part], bought.item[part], (len(keys), len(data.catalogue))) for part in (~late, late))
     test = sp.csr_matrix(test - test.multiply(train))
     test.eliminate_zeros()
     tested = np.flatnonzero((train.getnnz(axis=1) > 0) & (test.getnnz(axis=1) > 0))
@@ -167,8 +165,7 @@ def gains(scores: Mapping[str, Array]) -> Array:
     """[stores] what EASE together has over EASE alone, as a share; largest shop first."""
     return np.array(
         [
-            scores["EASE"][scores["store"] == s].mean() / scores["EASE alone"][scores["store"] == s].mean()
-            - 1
+            scores["EASE"][scores["store"] == s].mean() / scores["EASE alone"][scores["store"] == s].mean() - 1
             for s in np.unique(scores["store"])
         ]
     )
@@ -181,9 +178,7 @@ def _ratio(above: str, below: str) -> Callable[[Mapping[str, Array]], float]:
 def _smallest(scores: Mapping[str, Array]) -> float:
     """The gain in the mean over the smallest third (three) of the shops."""
     small = [scores["store"] == s for s in np.unique(scores["store"])[-3:]]
-    return float(
-        sum(scores["EASE"][s].mean() for s in small) / sum(scores["EASE alone"][s].mean() for s in small) - 1
-    )
+    return float(sum(scores["EASE"][s].mean() for s in small) / sum(scores["EASE alone"][s].mean() for s in small) - 1)
 
 
 def _no_gain(scores: Mapping[str, Array]) -> float:

@@ -68,12 +68,7 @@ def make_shelves(rng: np.random.Generator, goods: Goods) -> Shelves:
         begin, end = MONTH_START[month], MONTH_START[month + 1]
         alive = np.minimum(goods.death, end) - np.maximum(goods.birth, begin) >= 10
         for store in range(STORES):
-            weight = (
-                SHOWN_APPEAL * goods.appeal
-                + push[store]
-                + season(goods, month)
-                + 0.5 * promoted[store, month]
-            )
+            weight = SHOWN_APPEAL * goods.appeal + push[store] + season(goods, month) + 0.5 * promoted[store, month]
             on = goods.listed[store] & alive
             exposure[store, month, on] = weight[on]
             for d, rows in enumerate(by_department):

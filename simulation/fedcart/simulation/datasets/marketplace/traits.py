@@ -93,11 +93,7 @@ class Tables:
         """[stores, items] purchase lines."""
         items = len(self.data.catalogue)
         key = self.bought.store.astype(np.int64) * items + self.bought.item
-        return (
-            np.bincount(key, minlength=len(self.data.store_names) * items)
-            .reshape(-1, items)
-            .astype(np.float64)
-        )
+        return np.bincount(key, minlength=len(self.data.store_names) * items).reshape(-1, items).astype(np.float64)
 
 
 def gini(counts: Floats) -> float:
@@ -241,9 +237,7 @@ def _became_purchases(behaviour: str) -> Callable[[Tables], float]:
 
 def _views(t: Tables) -> float:
     events = t.data.interactions
-    return float(
-        events.value[events.behaviour == BEHAVIOURS.index("view")].sum(dtype=np.float64) / len(t.bought)
-    )
+    return float(events.value[events.behaviour == BEHAVIOURS.index("view")].sum(dtype=np.float64) / len(t.bought))
 
 
 def _gift_season(t: Tables) -> float:
@@ -315,9 +309,7 @@ BANDS: tuple[Band, ...] = (
     Band("lines of private labels", ".29", 0.10, 0.30, _private_label),
     Band("private-label lines sold elsewhere", "0", 0.0, 0.0, _private_label_leak),
     Band("Jensen-Shannon of a shop to all, least", ".006", 0.02, 0.35, lambda t: float(divergences(t).min())),
-    Band(
-        "Jensen-Shannon of a shop to all, greatest", ".33", 0.02, 0.35, lambda t: float(divergences(t).max())
-    ),
+    Band("Jensen-Shannon of a shop to all, greatest", ".33", 0.02, 0.35, lambda t: float(divergences(t).max())),
     Band("items sold in at least two shops", ".94 / .43", 0.60, 0.80, _in_two_stores),
     Band("people in two shops", ".002", 0.045, 0.065, _two_shops),
     Band("their lines at the main shop", ".78", 0.75, 0.80, _main_shop),

@@ -68,9 +68,9 @@ def plan_visits(rng: np.random.Generator, world: World, counts: Ints, buying: bo
     month = draw(rng, weight * left)
     begin = np.maximum(MONTH_START[month], people.join[person])
     day = begin + np.floor(rng.random(len(person)) * (MONTH_START[month + 1] - begin)).astype(np.int32)
-    second = day.astype(np.int64) * 86_400 + rng.normal(14.5 * 3600, 3.5 * 3600, len(person)).clip(
-        0, 86_000
-    ).astype(np.int64)
+    second = day.astype(np.int64) * 86_400 + rng.normal(14.5 * 3600, 3.5 * 3600, len(person)).clip(0, 86_000).astype(
+        np.int64
+    )
     order = np.lexsort((second, person))
     person, present, day, second = person[order], present[order], day[order].astype(np.int32), second[order]
     away = (people.second[person] >= 0) & (rng.random(len(person)) < 0.145)

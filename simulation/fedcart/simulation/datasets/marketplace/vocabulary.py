@@ -46,20 +46,12 @@ DEPARTMENTS: tuple[tuple[str, float, tuple[Category, ...]], ...] = (
         "Home & Living",
         0.24,
         (
-            _category(
-                "Candles & Scent", "Candle|Reed Diffuser|Tealights|Scented Jar|Wax Melts", 5.5, 45, 0.9
-            ),
+            _category("Candles & Scent", "Candle|Reed Diffuser|Tealights|Scented Jar|Wax Melts", 5.5, 45, 0.9),
             _category("Cushions & Throws", "Cushion|Throw|Blanket|Cushion Cover|Bolster", 14, 0, 0.5),
-            _category(
-                "Lighting", "Table Lamp|Fairy Lights|Lantern|Desk Lamp|Night Light", 17, 0, 0.6, -1, 11
-            ),
+            _category("Lighting", "Table Lamp|Fairy Lights|Lantern|Desk Lamp|Night Light", 17, 0, 0.6, -1, 11),
             _category("Storage", "Storage Box|Basket|Hook Rail|Drawer Organiser|Laundry Bag", 8.5),
-            _category(
-                "Frames & Decor", "Photo Frame|Wall Clock|Mirror|Vase|Hanging Heart|Door Stop", 7.5, 0, 0.8
-            ),
-            _category(
-                "Seasonal Decor", "Wreath|Bauble Set|Garland|Bunting|Star Decoration", 4.5, 0, 1.0, -1, 12
-            ),
+            _category("Frames & Decor", "Photo Frame|Wall Clock|Mirror|Vase|Hanging Heart|Door Stop", 7.5, 0, 0.8),
+            _category("Seasonal Decor", "Wreath|Bauble Set|Garland|Bunting|Star Decoration", 4.5, 0, 1.0, -1, 12),
             _category("Bath & Linen", "Hand Towel|Bath Mat|Bed Sheet|Pillowcase|Bath Towel", 11, 120),
         ),
     ),
@@ -71,9 +63,7 @@ DEPARTMENTS: tuple[tuple[str, float, tuple[Category, ...]], ...] = (
             _category("Bakeware", "Cake Tin|Baking Tray|Muffin Cases|Rolling Pin|Pie Dish", 6.5, 90),
             _category("Cookware", "Milk Pan|Casserole|Frying Pan|Saucepan|Griddle", 24),
             _category("Tableware", "Dinner Plate|Cereal Bowl|Serving Dish|Napkins|Side Plate", 7, 60),
-            _category(
-                "Lunch & Travel", "Lunch Box|Water Bottle|Snack Box|Flask|Picnic Bag", 8.5, 0, 0.2, -1, 6
-            ),
+            _category("Lunch & Travel", "Lunch Box|Water Bottle|Snack Box|Flask|Picnic Bag", 8.5, 0, 0.2, -1, 6),
             _category("Utensils", "Spatula|Peeler|Measuring Spoons|Whisk|Chopping Board|Tongs", 4.5),
         ),
     ),
@@ -81,18 +71,12 @@ DEPARTMENTS: tuple[tuple[str, float, tuple[Category, ...]], ...] = (
         "Pantry & Drinks",
         0.15,
         (
-            _category(
-                "Tea & Coffee", "Ground Coffee|Breakfast Tea|Herbal Tea|Coffee Beans|Chai", 4.2, 21, 0.2
-            ),
-            _category(
-                "Biscuits & Sweets", "Oat Biscuits|Dark Chocolate|Caramels|Shortbread|Truffles", 2.6, 18, 0.6
-            ),
+            _category("Tea & Coffee", "Ground Coffee|Breakfast Tea|Herbal Tea|Coffee Beans|Chai", 4.2, 21, 0.2),
+            _category("Biscuits & Sweets", "Oat Biscuits|Dark Chocolate|Caramels|Shortbread|Truffles", 2.6, 18, 0.6),
             _category("Cereals & Grains", "Porridge Oats|Granola|Muesli|Basmati Rice|Couscous", 2.9, 24),
             _category("Sauces & Spreads", "Tomato Sauce|Pesto|Strawberry Jam|Honey|Peanut Butter", 2.7, 30),
             _category("Tins & Pulses", "Chickpeas|Chopped Tomatoes|Lentils|Kidney Beans|Sweetcorn", 1.1, 21),
-            _category(
-                "Soft Drinks", "Sparkling Water|Ginger Beer|Lemonade|Apple Juice|Tonic", 1.6, 14, 0.0, -1, 7
-            ),
+            _category("Soft Drinks", "Sparkling Water|Ginger Beer|Lemonade|Apple Juice|Tonic", 1.6, 14, 0.0, -1, 7),
         ),
     ),
     (
@@ -111,9 +95,7 @@ DEPARTMENTS: tuple[tuple[str, float, tuple[Category, ...]], ...] = (
         0.09,
         (
             _category("Cards & Wrap", "Gift Wrap|Birthday Card|Gift Tags|Ribbon|Gift Bag", 2.4, 50, 1.0),
-            _category(
-                "Notebooks & Paper", "Notebook|Journal|Sketch Pad|Writing Paper|Planner", 5, 80, 0.3, -1, 9
-            ),
+            _category("Notebooks & Paper", "Notebook|Journal|Sketch Pad|Writing Paper|Planner", 5, 80, 0.3, -1, 9),
             _category(
                 "Pens & Pencils",
                 "Pencil Set|Fineliner|Fountain Pen|Highlighters|Crayons",
@@ -123,9 +105,7 @@ DEPARTMENTS: tuple[tuple[str, float, tuple[Category, ...]], ...] = (
                 -1,
                 9,
             ),
-            _category(
-                "Craft Kits", "Embroidery Kit|Paper Chain Kit|Stamp Set|Sewing Kit|Felt Kit", 9, 0, 0.7
-            ),
+            _category("Craft Kits", "Embroidery Kit|Paper Chain Kit|Stamp Set|Sewing Kit|Felt Kit", 9, 0, 0.7),
             _category("Party", "Balloons|Paper Plates|Candles Pack|Party Bags|Paper Cups", 3, 70, 0.2),
         ),
     ),
@@ -153,15 +133,9 @@ DEPARTMENTS: tuple[tuple[str, float, tuple[Category, ...]], ...] = (
                 -1,
                 4,
             ),
-            _category(
-                "Pots & Planters", "Planter|Plant Pot|Hanging Basket|Window Box|Saucer", 9, 0, 0.1, -1, 5
-            ),
-            _category(
-                "Garden Tools", "Trowel|Secateurs|Watering Can|Garden Gloves|Kneeler", 11, 0, 0.2, 5, 4
-            ),
-            _category(
-                "Bird & Wildlife", "Bird Feeder|Seed Mix|Suet Balls|Nest Box|Bee House", 5.5, 28, 0.3, 5
-            ),
+            _category("Pots & Planters", "Planter|Plant Pot|Hanging Basket|Window Box|Saucer", 9, 0, 0.1, -1, 5),
+            _category("Garden Tools", "Trowel|Secateurs|Watering Can|Garden Gloves|Kneeler", 11, 0, 0.2, 5, 4),
+            _category("Bird & Wildlife", "Bird Feeder|Seed Mix|Suet Balls|Nest Box|Bee House", 5.5, 28, 0.3, 5),
         ),
     ),
     (

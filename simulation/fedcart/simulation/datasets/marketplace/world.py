@@ -73,9 +73,7 @@ def make_world(size: str = "default", seed: int = 0) -> World:
       ConfigError: unknown size, or a negative seed.
     """
     if size not in SIZES:
-        raise ConfigError(
-            f"the marketplace has no size {size!r}; nothing was made", did_you_mean(size, SIZES)
-        )
+        raise ConfigError(f"the marketplace has no size {size!r}; nothing was made", did_you_mean(size, SIZES))
     if seed < 0:
         raise ConfigError(f"marketplace seed {seed} is below 0; nothing was made", "give a seed of 0 or more")
     people_total, items_total = SIZES[size]
