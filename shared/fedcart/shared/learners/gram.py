@@ -17,7 +17,7 @@ from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, Customers, Float64Array, LocalTable, Round, State, Sums, Totals
 from fedcart.shared.learners.item_models import cosine_neighbours, ease
-from fedcart.shared.learners.popularity import POPULARITY, scaled_history
+from fedcart.shared.learners.popularity import POPULARITY, PopularityScorer, scaled_history
 from fedcart.shared.privacy.release import MOST_WORDS, Release
 
 if TYPE_CHECKING:
@@ -117,9 +117,11 @@ class Gram:
             model = cosine_neighbours(gram, self.shrink, self.neighbours)
         return State({**state.public, MODEL: np.ascontiguousarray(model, np.float32)})
 
-    def scorer(self, state: State, catalogue: Catalogue) -> GramScorer:
+    def scorer(self, state: State, catalogue: Catalogue) -> GramScorer | PopularityScorer:
         """Sums of the model's rows over the customer's own history."""
         public = state.public
+        if MODEL not in public:  # between the rounds only popularity is known
+            return PopularityScorer(public[POPULARITY])
         return GramScorer(self, public[MODEL], head_of(state), public[POPULARITY])
 
 
