@@ -171,3 +171,8 @@ def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
     for table, name in learners:
         if name not in ("mf", "ncf"):  # those need torch; their own tests build them
             build_learner(name, tables[table][name])
+
+
+def test_auto_is_ease_while_its_matrix_fits_and_als_above():
+    assert [defaults.learner_name("auto", items) for items in (4096, 4097)] == ["gram", "als"]
+    assert defaults.learner_name("popularity", 10) == "popularity"

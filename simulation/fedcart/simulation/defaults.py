@@ -24,6 +24,9 @@ BEHAVIOUR_WEIGHTS = {"view": 0.05, "favourite": 0.3, "cart": 0.5, "purchase": 1.
 """How much one event of each behaviour counts in a history, unless [data] behaviour_weights says otherwise."""
 
 
+MOST_EASE_ITEMS = 4096
+"""Catalogues up to this size fit `gram`'s one release whole."""
+
 SAME_SETTINGS = {"ials": "als", "gram": "ease"}
 """Methods that are the same model as another one and take its settings."""
 
@@ -49,9 +52,14 @@ def split_rule(dataset: Dataset, config: SplitConfig) -> tuple[str, int | None]:
         raise ConfigError(f"[split] at: {day!r} is not a day", "write it as YYYY-MM-DD") from None
 
 
-def learner_name(name: str) -> str:
-    """`auto` is the best learner without epsilon: implicit ALS, whose federation costs no accuracy."""
-    return "als" if name == "auto" else name
+def learner_name(name: str, items: int) -> str:
+    """`auto` without epsilon: EASE (`gram`) while its one matrix fits, else implicit ALS.
+
+    On validation items EASE is the better of the two on most sets at hand (docs/decisions/0004-auto.md).
+    """
+    if name != "auto":
+        return name
+    return "gram" if items <= MOST_EASE_ITEMS else "als"
 
 
 def settings(dataset: str, method: str) -> Mapping[str, Any]:

@@ -66,7 +66,8 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
       InputError: data, configuration or output directory cannot be used.
     """
     refuse_promises(config)
-    learner_class(defaults.learner_name(config.learner.name))  # unknown names are refused before anything is read
+    if config.learner.name != "auto":
+        learner_class(config.learner.name)  # unknown names are refused before anything is read
     baseline_names(config)
     shown = progress or Silent()
     begun = time.monotonic()
@@ -171,7 +172,7 @@ def read(data: DataConfig, seed: int) -> Dataset:
 
 def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, progress: Progress) -> Trainings:
     """The plan of the run: learner, settings, catalogue, bound."""
-    name = defaults.learner_name(config.learner.name)
+    name = defaults.learner_name(config.learner.name, len(prepared.dataset.catalogue))
     chosen = {**defaults.settings(prepared.dataset.name, name), **config.learner.settings}
     learner = build_learner(name, chosen)
     catalogue, people = prepared.dataset.catalogue, len(prepared.partition.people)
