@@ -132,6 +132,7 @@ def test_a_run_that_measured_nobody_still_writes_numbers() -> None:
     document = [
         s.block(nothing, True),
         s.paired("a", nothing, "b", nothing),
+        s.paired_macro("a", nothing, "b", nothing),
         s.stores(nothing, nothing),
         s.long_tail({"together": nothing}),
     ]

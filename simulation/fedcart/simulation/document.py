@@ -120,7 +120,7 @@ def measurements(trainings: Trainings, rankings: Mapping[str, Ranking]) -> dict[
         if name in rankings and "federated" in rankings
     ]
     alone, together = rankings.get("local_only"), rankings.get("federated")
-    if alone is not None and together is not None and len(trainings.split.held_out.measured):
+    if alone is not None and together is not None:
         found["paired"].append(summary.paired_macro("federated", together, "local_only", alone))
     found["stores"] = [] if together is None else summary.stores(alone, together)
     tail = None

@@ -61,12 +61,13 @@ class Summariser:
         }
 
     def paired_macro(self, method: str, ranking: Ranking, against: str, other: Ranking) -> dict[str, Any]:
-        """The same for the mean over stores; customers are drawn within their stores."""
+        """The same for the mean over stores; customers are drawn within their stores; as `paired` where none was
+        measured."""
         found = metrics.several(self.split.held_out.indptr, ranking.new)
         difference = self._main(ranking) - self._main(other)
         store = self.partition.store_of[found.rows]
         groups = [difference[store == index] for index in np.unique(store)]
-        low, high = metrics.stratified_interval(groups, self.seed, self.replicates)
+        low, high = metrics.stratified_interval(groups, self.seed, self.replicates) if groups else (-1.0, 1.0)
         return {
             "method": method,
             "against": against,
