@@ -150,6 +150,14 @@ def test_content_without_any_public_column_still_ranks():
     assert np.isfinite(scores_of("content", catalogue=bare)).all()
 
 
+@pytest.mark.parametrize("name", baselines.NAMES)
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_every_baseline_ranks_a_few_items_that_nothing_tells_apart(name, n):
+    """No public column, and every item as popular: nothing to learn from, and no reason to fail."""
+    alike = build_histories(Interactions.build(np.repeat(np.arange(n), n), np.tile(np.arange(n), n)), n, n)
+    assert np.isfinite(scores_of(name, alike, Catalogue(tuple(map(str, range(n))), "derived"))).all()
+
+
 def test_content_uses_every_kind_of_public_column():
     generator = np.random.default_rng(0)
     plain = scores_of("content", catalogue=Catalogue(CATALOGUE.ids, "given"))

@@ -109,9 +109,9 @@ def item_features(catalogue: Catalogue, q: Float64Array, rank: int) -> Float64Ar
         return y - root * (root @ y)
 
     count = min(rank, items - 2)
-    if count < 1:
-        return np.zeros((items, 0))
     start = np.random.default_rng(0).standard_normal(items)
+    if count < 1 or np.abs(centred(start)).max() < 1e-12:  # no columns, and every item as popular: all items alike
+        return np.zeros((items, 0))
     values, vectors = eigsh(LinearOperator((items, items), matvec=centred, dtype=np.float64), count, v0=start, tol=1e-6)
     kept = values > 1e-9 * max(float(values.max()), 1e-12)
     features = vectors[:, kept] * values[kept] ** 0.25
