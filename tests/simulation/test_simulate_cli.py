@@ -138,6 +138,30 @@ def test_popularity_together_is_popularity_of_pooled_data(done: Done) -> None:
     assert blocks["federated"]["full"] != blocks["local_only"]["full"]
 
 
+@pytest.mark.parametrize(("settings", "twins"), [((), True), (("--set", "sweeps=1"), False)])
+def test_the_baseline_ials_keeps_its_own_settings_and_is_trained_once_where_they_are_the_learners(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: tuple[str, ...],
+    twins: bool,
+) -> None:
+    trained: list[str] = []
+    real = Trainings.baseline
+
+    def count(self: Trainings, name: str, chosen: dict[str, Any]) -> Any:
+        trained.append(name)
+        return real(self, name, chosen)
+
+    monkeypatch.setattr(Trainings, "baseline", count)
+    chosen = ("--learner", "als", "--baselines", "ials", "--no-alone", "--json", *settings)
+    code, out, err = call(arguments_for(folder, f"twins-{twins}", *chosen), capsys)
+    assert code == 0, err
+    central = json.loads(out)["metrics"]["centralized"]
+    assert (trained == []) == twins
+    assert (central["ials"]["full"] == central["same"]["full"]) == twins
+
+
 def test_no_name_of_a_person_is_in_any_file(done: Done) -> None:
     files = [path for path in done.directory.rglob("*") if path.is_file()]
     assert {"run.json", "report.html", "results.parquet", "config.json"} <= {path.name for path in files}

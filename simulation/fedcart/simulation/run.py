@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fedcart.shared.canonical import content_hash, model_hash
 from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.learners import learner_class
+from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
 from fedcart.simulation import datasets, defaults
 from fedcart.simulation.config import Config, DataConfig
@@ -88,8 +89,8 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
     try:
         for number, (name, make) in enumerate(stages := list(methods(config, prepared, trainings).items()), 1):
             shown.stage(describe(name, prepared), number, len(stages))
-            twin = next((other for other in rankings if dict(stages)[other] is make), None)
-            rankings[name] = rankings[twin] if twin else workspace.ranking(name, make)
+            twin = name == "ials" and "same" in rankings and is_ials(trainings.learner, prepared.dataset.name)
+            rankings[name] = rankings["same"] if twin else workspace.ranking(name, make)
         status = "complete"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -197,12 +198,14 @@ def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[st
     if config.evaluate.pooled:
         found["same"] = lambda: trainings.central(trainings.split, show=True)
     for name in baseline_names(config):
-        if name == "ials" and trainings.plan.learner == "als" and "same" in found:
-            found[name] = found["same"]  # the same model with the same settings, trained once
-            continue
         settings = dict(defaults.settings(prepared.dataset.name, name))
         found[name] = lambda name=name, settings=settings: trainings.baseline(name, settings)
     return found
+
+
+def is_ials(learner: Learner, dataset: str) -> bool:
+    """Whether the run's learner is the baseline `ials`, settings and all: then one training on pooled data is both."""
+    return learner == build_learner("als", defaults.settings(dataset, "ials"))
 
 
 def baseline_names(config: Config) -> tuple[str, ...]:
