@@ -214,6 +214,37 @@ def test_an_interrupted_run_says_so_goes_on_and_ends_as_if_nothing_had_happened(
     assert json.loads(out)["plan_hash"] == done.document["plan_hash"]
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_the_learning_curve_of_an_interrupted_training_goes_on_where_it_stopped(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, measured: bool
+) -> None:
+    """Ctrl-C comes after the fourth round, once its model was measured or just before."""
+    training = ("--learner", "als", "--set", "embedding_dim=4", "--no-alone", "--no-pooled", "--json")
+    whole = json.loads(call(arguments_for(folder, f"whole-{measured}", *training), capsys)[1])
+    real = Trainings._measure
+
+    def interrupt(self: Trainings, index: int) -> None:
+        if index != 3 or measured:
+            real(self, index)
+        if index == 3:
+            raise KeyboardInterrupt
+
+    arguments = arguments_for(folder, f"stopped-{measured}", *training)
+    monkeypatch.setattr(Trainings, "_measure", interrupt)
+    assert call(arguments, capsys)[0] == 130
+    left = json.loads((folder / f"stopped-{measured}" / "run.json").read_text())
+    jsonschema.validate(left, json.loads((ROOT / "docs" / "schema" / "run.schema.json").read_text(encoding="utf-8")))
+    assert left["progress"] == {"stage": "federated", "rounds_done": 4, "rounds_planned": 13, "message": None}
+
+    monkeypatch.setattr(Trainings, "_measure", real)
+    code, out, err = call(arguments, capsys)
+    assert code == 0, err
+    curve = [(point["round"], point["metric"]) for point in json.loads(out)["history"]]
+    assert curve == [(point["round"], point["metric"]) for point in whole["history"]]
+    assert all(metric is not None for _, metric in curve)
+    assert json.loads(out)["metrics"] == whole["metrics"]
+
+
 def test_the_table_on_standard_output_is_for_people(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call([x for x in done.arguments if x != "--json"], capsys)
     assert code == 0

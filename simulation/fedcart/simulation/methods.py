@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,20 +22,24 @@ from fedcart.shared.errors import FedcartError
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.plan import Plan
+from fedcart.shared.storage import replace_bytes
 from fedcart.simulation import baselines, engines
 from fedcart.simulation.config import Config
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.partition import Partition
 from fedcart.simulation.progress import Progress
 from fedcart.simulation.split import Split
+from fedcart.simulation.workspace import read_json
 
+CURVE = "curve.json"
 CURVE_CUSTOMERS = 1000
 CURVE_POINTS = 12
 
 
 @dataclass
 class Trainings:
-    """Everything a training needs; `curve` fills with (round, NDCG@10) while the coalition trains."""
+    """Everything a training needs; `curve` fills with (round, NDCG@10) while the coalition trains, and is kept
+    beside its checkpoint."""
 
     config: Config
     plan: Plan
@@ -46,7 +51,8 @@ class Trainings:
 
     def __post_init__(self) -> None:
         self.learner: Learner = self.plan.build_learner()
-        self.curve: dict[int, float] = {}
+        kept = self.coalition / CURVE
+        self.curve: dict[int, float] = {int(k): v for k, v in read_json(kept).items()} if kept.exists() else {}
         self.plan_hash = content_hash(self.plan.document(self.catalogue))
 
     def federated(self) -> Ranking:
@@ -65,6 +71,9 @@ class Trainings:
             deadline_s=self.config.rounds.deadline_s,
             quorum=self.config.rounds.quorum,
         )
+        finished = load_checkpoint(self.coalition, self.plan_hash)
+        if finished is not None:  # it may have been stopped before its last round was measured
+            self._measure(finished.round_index)
         with on_rounds(self._round_ended):
             engines.run(self.coalition, len(self.partition.names), settings)
         return self._rank_model(self.split, self.progress.step)
@@ -104,14 +113,20 @@ class Trainings:
 
     def _round_ended(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
-        index, rounds = int(fields["round"]), int(fields["rounds"])
+        self._measure(int(fields["round"]))
+        self.progress.step(int(fields["round"]) + 1, int(fields["rounds"]), "rounds")
+
+    def _measure(self, index: int) -> None:
+        """Add the model of the last finished round, `index`, to the curve where it is one of the curve's points."""
+        rounds = len(self.plan.rounds(self.catalogue))
         every = self.config.evaluate.every
         step = max(1, rounds // CURVE_POINTS) if every is None else every
-        if step and ((index + 1) % step == 0 or index + 1 == rounds):
-            small = self.split.measure_some(CURVE_CUSTOMERS, self.config.seed)
-            values = metrics.several(small.held_out.indptr, self._rank_model(small).new).values["ndcg@10"]
-            self.curve[index] = float(values.mean()) if len(values) else 0.0
-        self.progress.step(index + 1, rounds, "rounds")
+        if index in self.curve or not step or ((index + 1) % step and index + 1 < rounds):
+            return
+        small = self.split.measure_some(CURVE_CUSTOMERS, self.config.seed)
+        values = metrics.several(small.held_out.indptr, self._rank_model(small).new).values["ndcg@10"]
+        self.curve[index] = float(values.mean()) if len(values) else 0.0
+        replace_bytes(self.coalition / CURVE, json.dumps(self.curve).encode())
 
 
 def rank_pooled(
