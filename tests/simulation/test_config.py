@@ -157,6 +157,12 @@ def test_settings_of_an_unknown_set_are_the_default_ones() -> None:
     assert defaults.settings("ml-1m", "no such method") == {}
 
 
+def test_a_run_says_on_what_its_settings_were_chosen_and_nothing_where_they_were_not() -> None:
+    assert defaults.validation("online-retail") == "the last 56 days before 2011-10-01; settings.toml"
+    assert defaults.validation("ml-1m") == "one training item a customer, by seeded hash; settings.toml"
+    assert defaults.validation("sales.csv") is None
+
+
 def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
     """settings.toml is data: a misspelt key would otherwise show only in the run that uses it."""
     import tomllib

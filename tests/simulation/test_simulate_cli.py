@@ -100,6 +100,7 @@ def test_run_json_obeys_its_schema_and_says_that_nothing_is_promised(done: Done)
 def test_run_json_names_the_command_the_data_and_what_was_dropped(done: Done) -> None:
     document = done.document
     assert document["command"].startswith("fedcart simulate --data ")
+    assert document["split"]["validation"] is None
     assert document["data"] | {"dropped": None} == {
         "name": done.arguments[2],
         "customers": CUSTOMERS,

@@ -27,6 +27,9 @@ BEHAVIOUR_WEIGHTS = {"view": 0.05, "favourite": 0.3, "cart": 0.5, "purchase": 1.
 MOST_EASE_ITEMS = 4096
 """Catalogues up to this size fit `gram`'s one release whole."""
 
+VALIDATION_DAYS = 56
+"""Days before the split on which the settings of sets split by time were chosen."""
+
 SAME_SETTINGS = {"ials": "als", "gram": "ease"}
 """Methods that are the same model as another one and take its settings."""
 
@@ -67,8 +70,21 @@ def settings(dataset: str, method: str) -> Mapping[str, Any]:
 
     They stand in settings.toml with the command that chose them.
     """
-    text = (resources.files("fedcart.simulation") / "settings.toml").read_text(encoding="utf-8")
-    tables: dict[str, Any] = tomllib.loads(text)
+    tables = _tables()
     method = SAME_SETTINGS.get(method, method)
     chosen: Mapping[str, Any] = tables.get(dataset, {}).get(method) or tables["default"].get(method, {})
     return chosen
+
+
+def validation(dataset: str) -> str | None:
+    """In words, on what the set's settings were chosen; None for a set whose settings are those of other sets."""
+    if dataset not in _tables():
+        return None
+    if dataset in FIRST_HELD_OUT_DAY:
+        return f"the last {VALIDATION_DAYS} days before {FIRST_HELD_OUT_DAY[dataset]}; settings.toml"
+    return "one training item a customer, by seeded hash; settings.toml"
+
+
+def _tables() -> dict[str, Any]:
+    text = (resources.files("fedcart.simulation") / "settings.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)

@@ -12,6 +12,7 @@ from fedcart.server.checkpoint import read_lines
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.plan import exact
 from fedcart.shared.storage import replace_file
+from fedcart.simulation import defaults
 from fedcart.simulation.config import plain
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.evaluate import Ranking
@@ -68,7 +69,7 @@ def write_run(
             "rule": split.rule,
             "at": split.at,
             "ties": "seeded draw" if split.rule == "leave-one-out" else None,
-            "validation": "one training item a customer, by seeded hash; settings.toml",
+            "validation": defaults.validation(dataset.name),
             "held_out": len(split.held_out.items),
         },
         **measurements(trainings, rankings),

@@ -28,7 +28,6 @@ from fedcart.simulation.methods import rank_pooled
 from fedcart.simulation.run import prepare
 from fedcart.simulation.split import Split, hold_out_for_validation, make_split
 
-VALIDATION_DAYS = 56
 MOST_MEASURED = 3000
 
 GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
@@ -73,7 +72,7 @@ def validation_split(config: Config) -> tuple[Split, Catalogue]:
             split.train.items_total,
             rule="time",
             seed=config.seed,
-            at=split.at - VALIDATION_DAYS * DAY,
+            at=split.at - defaults.VALIDATION_DAYS * DAY,
             behaviour_weights=tuple(weights.values()),
         )
     else:
