@@ -30,7 +30,8 @@ from fedcart.shared.plan import build_learner, hyper_parameters
 from fedcart.simulation.config import Config, DataConfig, StoresConfig
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.run import prepare
-from fedcart.simulation.split import Split, hold_out_for_validation
+from fedcart.simulation.split import Split
+from fedcart.simulation.validation import hold_out_for_validation
 
 
 def run(learner: Learner, parts: Sequence[Split], catalogue: Catalogue, seed: int, every: int) -> dict[str, Any]:

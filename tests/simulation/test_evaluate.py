@@ -16,7 +16,8 @@ from fedcart.shared.interactions import BEHAVIOURS, Interactions, build_historie
 from fedcart.shared.learners.base import Block, LocalTable
 from fedcart.simulation import evaluate
 from fedcart.simulation.evaluate import Ranking, join, rank
-from fedcart.simulation.split import HeldOut, Split
+from fedcart.simulation.held_out import HeldOut
+from fedcart.simulation.split import Split
 
 PURCHASE, VIEW = BEHAVIOURS.index("purchase"), BEHAVIOURS.index("view")
 SCORES = st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 0.5, 2.0, math.inf])

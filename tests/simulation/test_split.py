@@ -12,38 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcart.shared.errors import ConfigError, DataError
-from fedcart.shared.interactions import BEHAVIOURS, DAY, NO_TIME, Interactions, build_histories
+from fedcart.shared.interactions import DAY, NO_TIME, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
 from fedcart.simulation.draws import draws
-from fedcart.simulation.split import HeldOut, Split, hold_out_for_validation, make_split
-
-CUSTOMERS, ITEMS = 5, 7
-PURCHASE = BEHAVIOURS.index("purchase")
-Event = tuple[int, int, int, int, int]  # customer, item, behaviour, day, basket
-EVENTS = st.lists(
-    st.tuples(
-        st.integers(0, CUSTOMERS - 1),
-        st.integers(0, ITEMS - 1),
-        st.sampled_from([0, PURCHASE, PURCHASE]),
-        st.integers(0, 3),
-        st.integers(0, 2),
-    ),
-    min_size=1,
-    max_size=40,
-)
-RULES = st.sampled_from(["leave-one-out", "last-basket", "time"])
-SEEDS = st.integers(0, 5)
-
-
-def table(events: list[Event], timed: bool = True, baskets: bool = True) -> Interactions:
-    columns = np.array(events, np.int64).reshape(-1, 5).T
-    return Interactions.build(
-        columns[0],
-        columns[1],
-        behaviour=columns[2],
-        time=columns[3] * DAY if timed else None,
-        basket=10 * columns[3] + columns[4] if baskets else None,  # a basket lies within a day
-    )
+from fedcart.simulation.held_out import HeldOut
+from fedcart.simulation.split import Split, make_split
+from purchase_events import CRITICAL_4, CUSTOMERS, EVENTS, ITEMS, PURCHASE, RULES, SEEDS, Event, chi_square, table
 
 
 def split(events: list[Event], rule: str, seed: int = 0, **options: Any) -> Split | None:
@@ -172,6 +146,29 @@ def test_a_customers_split_depends_on_its_own_rows_alone(
     assert all(same(before, after, c) for c in range(CUSTOMERS) if c != gone)
 
 
+@given(EVENTS, RULES, SEEDS, st.integers(0, CUSTOMERS - 1))
+def test_ages_depend_on_no_other_customer_where_the_plan_says_what_they_are_relative_to(
+    events: list[Event], rule: str, seed: int, gone: int
+) -> None:
+    before = split(events, rule, seed, as_of=9 * DAY)
+    after = split([e for e in events if e[0] != gone], rule, seed, as_of=9 * DAY)
+    if before is None or after is None:
+        return
+    assert not before.as_of_derived
+    for customer in set(range(CUSTOMERS)) - {gone}:
+        one, other = (s.train.slice(customer, customer + 1).ages for s in (before, after))
+        assert np.array_equal(one, other)
+
+
+def test_ages_relative_to_the_latest_time_of_all_customers_are_marked() -> None:
+    events = [(0, item, PURCHASE, item, 0) for item in range(3)]
+    derived, public = split(events, "leave-one-out"), split(events, "leave-one-out", as_of=9 * DAY)
+    assert derived is not None
+    assert public is not None
+    assert (derived.as_of, derived.as_of_derived) == (DAY + 1, True)
+    assert (public.as_of, public.as_of_derived) == (9 * DAY, False)
+
+
 @given(EVENTS, RULES, SEEDS, st.randoms(), st.booleans())
 def test_the_order_of_rows_changes_nothing(events: list[Event], rule: str, seed: int, random: Any, timed: bool) -> None:
     timed = timed or rule != "leave-one-out"
@@ -217,11 +214,6 @@ def test_candidates_are_the_test_item_and_distinct_items_the_customer_never_touc
         assert row[1 + len(negatives) :] == [-1] * (3 - len(negatives))
 
 
-def chi_square(counts: np.ndarray) -> float:
-    expected = counts.sum() / len(counts)
-    return float(((counts - expected) ** 2 / expected).sum())
-
-
 def chosen_places(choose: Callable[[Interactions, int], Split], people: int = 3000, ties: int = 5) -> np.ndarray:
     """How often the held-out one of five items bought in the same second is the lowest, the second, ..."""
     rows = Interactions.build(
@@ -229,9 +221,6 @@ def chosen_places(choose: Callable[[Interactions, int], Split], people: int = 30
     )
     s = choose(rows, people)
     return np.bincount(s.held_out.items, minlength=ties)
-
-
-CRITICAL_4 = 23.51  # chi-square, 4 degrees of freedom: exceeded with probability 1e-4
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 12345])
@@ -296,41 +285,6 @@ def test_draws_differ_by_seed_purpose_and_column_and_use_all_bits() -> None:
         assert abs(agree - 0.5) < 5 * 0.5 / np.sqrt(64 * 4095)
     assert len(np.unique(base)) == 4096
     assert np.array_equal(draws(1, 2, column[::-1], column[::-1]), base[::-1])
-
-
-# --- validation
-
-
-@given(EVENTS, SEEDS)
-def test_validation_takes_one_training_item_of_who_has_two(events: list[Event], seed: int) -> None:
-    train = build_histories(table(events), CUSTOMERS, ITEMS)
-    remaining, out = hold_out_for_validation(train, seed, "purchase")
-    for customer in range(CUSTOMERS):
-        before, after = (h.items[h.indptr[customer] : h.indptr[customer + 1]].tolist() for h in (train, remaining))
-        chosen = out.items[out.indptr[customer] : out.indptr[customer + 1]].tolist()
-        bought = {e[1] for e in events if e[0] == customer and e[2] == PURCHASE}
-        assert len(chosen) == (len(before) >= 2 and len(bought) >= 1)
-        assert set(chosen) <= bought
-        assert sorted(chosen + after) == before
-
-
-@given(EVENTS, SEEDS, st.integers(0, CUSTOMERS - 1))
-def test_a_customers_validation_item_depends_on_its_own_rows_alone(events: list[Event], seed: int, gone: int) -> None:
-    def chosen(rows: list[Event]) -> list[list[int]]:
-        out = hold_out_for_validation(build_histories(table(rows), CUSTOMERS, ITEMS), seed, "purchase")[1]
-        return [out.items[out.indptr[c] : out.indptr[c + 1]].tolist() for c in range(CUSTOMERS) if c != gone]
-
-    assert chosen(events) == chosen([e for e in events if e[0] != gone])
-
-
-@pytest.mark.parametrize("seed", [0, 1, 7])
-def test_validation_items_are_drawn_evenly(seed: int) -> None:
-    people = 3000
-    train = build_histories(
-        Interactions.build(np.repeat(np.arange(people), 5), np.tile(np.arange(5), people)), people, 5
-    )
-    items = hold_out_for_validation(train, seed, "purchase")[1].items
-    assert chi_square(np.bincount(items, minlength=5)) < CRITICAL_4
 
 
 # --- the data's own split

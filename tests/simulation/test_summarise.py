@@ -13,8 +13,9 @@ import pytest
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import Interactions, build_histories
 from fedcart.simulation.evaluate import Ranking
+from fedcart.simulation.held_out import HeldOut
 from fedcart.simulation.partition import Partition
-from fedcart.simulation.split import HeldOut, Split
+from fedcart.simulation.split import Split
 from fedcart.simulation.summarise import Summariser, different_pairs, macro, pair_gain
 
 ITEMS = 12

@@ -19,7 +19,7 @@ import pytest
 from fedcart.shared import storage
 from fedcart.shared.errors import InputError
 from fedcart.simulation.evaluate import Ranking
-from fedcart.simulation.workspace import Workspace
+from fedcart.simulation.workspace import LOCK, Workspace
 
 CONFIG = {"seed": 0, "data": {"name": "toy"}, "epsilon": "inf"}
 
@@ -41,7 +41,8 @@ def equal(one: Ranking, other: Ranking) -> bool:
 
 
 def names(directory: Path) -> set[str]:
-    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    """The files that count: all but the lock, which says nothing once its process has ended."""
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file() and path.name != LOCK}
 
 
 def test_a_stage_is_done_once_and_read_back_exactly(tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from fedcart.simulation.evaluate import Ranking
-from fedcart.simulation.workspace import Workspace
+from fedcart.simulation.workspace import LOCK, Workspace
 workspace = Workspace(Path(sys.argv[1]), {"seed": 0})
 def made():
     return Ranking(np.array([1.0]), np.array([1.0]), np.array([2.0]), np.zeros((1, 10), np.int32))
@@ -211,6 +212,26 @@ def test_finished_stages_are_tied_to_their_data(tmp_path: Path) -> None:
     Workspace(tmp_path, CONFIG).bind("one")
     with pytest.raises(InputError, match="other data or another version; nothing was run"):
         workspace.bind("two")
+
+
+def test_a_directory_in_use_by_another_process_is_refused_until_that_process_ends(tmp_path: Path) -> None:
+    code = f"""
+import pathlib, sys
+from fedcart.simulation.workspace import Workspace
+held = Workspace(pathlib.Path({str(tmp_path)!r}), {CONFIG!r})
+print("held", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="in use by another run; nothing was run"):
+            Workspace(tmp_path, CONFIG)
+        other.kill()
+        other.wait()
+    Workspace(tmp_path, CONFIG)
 
 
 # --- what the operating system refuses

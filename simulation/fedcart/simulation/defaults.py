@@ -20,6 +20,15 @@ FIRST_HELD_OUT_DAY = {
 }
 """The day from which sets split by time are held out: round dates, chosen before any model was fitted."""
 
+DAY_AFTER = {
+    "marketplace": "2026-01-01",
+    "online-retail": "2011-12-10",
+    "complete-journey": "2018-01-02",
+    "ml-100k": "1998-04-23",
+    "ml-latest-small": "2018-09-25",
+}
+"""The day after each set's published period: what ages are relative to where the split names no time."""
+
 BEHAVIOUR_WEIGHTS = {"view": 0.05, "favourite": 0.3, "cart": 0.5, "purchase": 1.0, "rating": 1.0}
 """How much one event of each behaviour counts in a history, unless [data] behaviour_weights says otherwise."""
 
@@ -49,8 +58,18 @@ def split_rule(dataset: Dataset, config: SplitConfig) -> tuple[str, int | None]:
     day = day or default_day
     if day is None:
         raise ConfigError("split by time needs a first held-out day; nothing was run", "--split time:2011-10-01")
+    return rule, _second(day)
+
+
+def as_of(dataset: str) -> int | None:
+    """What ages in the set are relative to, in seconds; None where no period is published."""
+    return _second(DAY_AFTER[dataset]) if dataset in DAY_AFTER else None
+
+
+def _second(day: str) -> int:
+    """The first second of a day, UTC, since 1970."""
     try:
-        return rule, calendar.timegm(time.strptime(day, "%Y-%m-%d"))
+        return calendar.timegm(time.strptime(day, "%Y-%m-%d"))
     except ValueError:
         raise ConfigError(f"[split] at: {day!r} is not a day", "write it as YYYY-MM-DD") from None
 

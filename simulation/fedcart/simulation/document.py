@@ -175,6 +175,7 @@ def privacy(trainings: Trainings, rounds_done: int) -> dict[str, Any]:
         "uncovered": [
             "Nothing is covered: no noise was added, and the coordinator saw every store's sum.",
             "The results were measured with all data in hand.",
+            *(["Ages are relative to the latest time of all customers."] if trainings.split.as_of_derived else []),
         ],
         "ledger": None,
     }

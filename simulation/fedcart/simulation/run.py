@@ -145,6 +145,7 @@ def prepare(config: Config) -> Prepared:
         rule=rule,
         seed=config.seed,
         at=at,
+        as_of=defaults.as_of(dataset.name),
         given=stores.given_split,
         behaviour_weights=tuple(weights.values()),
         people=stores.people,

@@ -14,58 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.errors import ConfigError, DataError
-from fedcart.shared.interactions import BEHAVIOURS, DAY, NO_TIME, Histories, Interactions, build_histories
+from fedcart.shared.interactions import BEHAVIOURS, Histories, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
-from fedcart.simulation.draws import draws
+from fedcart.simulation.held_out import HeldOut, held_out_pairs, sample_candidates
+from fedcart.simulation.split_rules import latest_baskets, latest_events, same_visit
 
 RULES = ("ncf", "leave-one-out", "last-basket", "time")
-TIES, CANDIDATES = 0x5B117, 0xCA9D
-"""Purposes of seeded draws."""
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Each customer's held-out items, CSR, distinct and in catalogue order.
-
-    Attributes:
-      indptr: int64 [customers + 1].
-      items: int32 [pairs].
-      is_new: bool [pairs], the customer has no training event of the target behaviour with the item.
-      candidates: int32 [customers, 1 + negatives] for sampled ranking, the held-out item first, -1 = no candidate
-        (a customer without held-out item has a row of -1); None where the rule has no single test item.
-    """
-
-    indptr: npt.NDArray[np.int64]
-    items: npt.NDArray[np.int32]
-    is_new: npt.NDArray[np.bool_]
-    candidates: npt.NDArray[np.int32] | None
-
-    @property
-    def measured(self) -> npt.NDArray[np.intp]:
-        """Customers that have a held-out item, ascending."""
-        return np.flatnonzero(np.diff(self.indptr) > 0)
-
-    @property
-    def owner(self) -> npt.NDArray[np.int64]:
-        """[pairs] customer of each pair."""
-        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
-
-    def slice(self, start: int, stop: int) -> HeldOut:
-        """Customers start..stop - 1."""
-        low, high = int(self.indptr[start]), int(self.indptr[stop])
-        candidates = None if self.candidates is None else self.candidates[start:stop]
-        return HeldOut(self.indptr[start : stop + 1] - low, self.items[low:high], self.is_new[low:high], candidates)
-
-    def only(self, customers: npt.NDArray[np.intp]) -> HeldOut:
-        """The same customers, of whom only `customers` are measured."""
-        chosen = np.zeros(len(self.indptr) - 1, np.bool_)
-        chosen[customers] = True
-        kept = chosen[self.owner]
-        indptr = np.concatenate([[0], np.cumsum(np.where(chosen, np.diff(self.indptr), 0))]).astype(np.int64)
-        candidates = None
-        if self.candidates is not None:
-            candidates = np.where(chosen[:, None], self.candidates, np.int32(-1))
-        return HeldOut(indptr, self.items[kept], self.is_new[kept], candidates)
 
 
 @dataclass(frozen=True)
@@ -77,6 +31,7 @@ class Split:
       held_out: the same customers.
       target: behaviour that is held out.
       as_of: seconds; the split's reference time for ages; None without times.
+      as_of_derived: `as_of` is the latest training time, so it looks across customers and is no public constant.
       at: for rule `time`, the first held-out second.
     """
 
@@ -86,6 +41,7 @@ class Split:
     rule: str
     as_of: int | None
     at: int | None = None
+    as_of_derived: bool = False
 
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
@@ -118,6 +74,7 @@ def make_split(
     rule: str,
     seed: int,
     at: int | None = None,
+    as_of: int | None = None,
     given: GivenSplit | None = None,
     negatives: int = 99,
     behaviour_weights: tuple[float, ...] = (1.0,) * len(BEHAVIOURS),
@@ -126,6 +83,7 @@ def make_split(
     """Split `rows` (customers 0..customers - 1) by `rule`; every choice among ties is drawn from `seed`.
 
     Args:
+      as_of: public reference time of ages for rules without `at`; None = the latest training time of all customers.
       people: [customers] what identifies each in seeded draws, so that giving the same people to other stores
         splits them alike; None = the customer's own number.
 
@@ -141,6 +99,7 @@ def make_split(
         raise ConfigError(f"unknown split rule {rule!r}", f"known: {', '.join(RULES)}")
     if rule == "ncf":
         return _given(rows, customers, items_total, given, behaviour_weights)
+    derived = False
     target = _target(rows, behaviour_weights)
     wanted = rows.behaviour == BEHAVIOURS.index(target)
     identity = np.arange(customers, dtype=np.int64) if people is None else people
@@ -148,15 +107,16 @@ def make_split(
         if at is None or not rows.timed.all():
             raise ConfigError("split by time needs times and [split] at; nothing was run", "use leave-one-out")
         test, train = wanted & (rows.time >= at), rows.time < at
-        as_of: int | None = at
+        as_of = at
     else:
         if rule == "leave-one-out":
-            test = _latest_events(rows, np.flatnonzero(wanted), identity, seed)
+            test = latest_events(rows, np.flatnonzero(wanted), identity, seed)
         else:
-            test = _latest_baskets(rows, np.flatnonzero(wanted), customers)
-        train = ~_same_visit(rows, test, items_total)
+            test = latest_baskets(rows, np.flatnonzero(wanted), customers)
+        train = ~same_visit(rows, test, items_total)
         timed = rows.time[train & rows.timed]
-        as_of = int(timed.max()) + 1 if len(timed) else None
+        derived = as_of is None and len(timed) > 0
+        as_of = int(timed.max()) + 1 if derived else as_of if len(timed) else None
     if not test.any():
         raise DataError(f"split {rule} finds nothing to hold out; nothing was run", NOTHING_TO_HOLD_OUT[rule])
     if not train.any():
@@ -166,12 +126,12 @@ def make_split(
     histories = build_histories(
         rows.select(train), customers, items_total, as_of=as_of, behaviour_weights=behaviour_weights
     )
-    held_out = _held_out(rows.select(test), histories, target)
+    held_out = held_out_pairs(rows.select(test), histories, target)
     if rule == "leave-one-out":
         held_out = replace(
-            held_out, candidates=_sample_candidates(held_out, rows, items_total, negatives, identity, seed)
+            held_out, candidates=sample_candidates(held_out, rows, items_total, negatives, identity, seed)
         )
-    return Split(histories, held_out, target, rule, as_of, at)
+    return Split(histories, held_out, target, rule, as_of, at, derived)
 
 
 def _target(rows: Interactions, weights: tuple[float, ...]) -> str:
@@ -200,122 +160,5 @@ def _given(
         raise DataError("the data's own split holds out nothing; nothing was run", "use --split leave-one-out")
     target = BEHAVIOURS[int(given.held_out.behaviour[0])]
     histories = build_histories(rows, customers, items_total, behaviour_weights=weights)
-    held_out = replace(_held_out(given.held_out, histories, target), candidates=given.candidates)
+    held_out = replace(held_out_pairs(given.held_out, histories, target), candidates=given.candidates)
     return Split(histories, held_out, target, "ncf", None)
-
-
-def _latest_events(
-    rows: Interactions, wanted: npt.NDArray[np.intp], people: npt.NDArray[np.int64], seed: int
-) -> npt.NDArray[np.bool_]:
-    """[rows] one target event of each customer with two or more distinct items: the latest, ties by seeded draw
-    among the distinct items."""
-    customer, item, time = rows.customer[wanted], rows.item[wanted], rows.time[wanted]
-    order = np.lexsort((draws(seed, TIES, people[customer], item, time), time, customer))
-    last = np.flatnonzero(np.diff(customer[order], append=-1) != 0)
-    pairs = np.unique(np.stack([customer, item]), axis=1)[0]
-    enough = np.bincount(pairs, minlength=len(people)) >= 2
-    chosen = wanted[order[last]]
-    test = np.zeros(len(rows), np.bool_)
-    test[chosen[enough[rows.customer[chosen]]]] = True
-    return test
-
-
-def _latest_baskets(rows: Interactions, wanted: npt.NDArray[np.intp], customers: int) -> npt.NDArray[np.bool_]:
-    """[rows] the target events of each customer's latest basket, for customers with two or more baskets."""
-    basket = np.where(rows.basket >= 0, rows.basket, rows.time // DAY)[wanted]
-    customer = rows.customer[wanted]
-    order = np.lexsort((basket, rows.time[wanted], customer))
-    last = np.flatnonzero(np.diff(customer[order], append=-1) != 0)
-    latest = np.full(customers, np.iinfo(np.int64).min)
-    latest[customer[order[last]]] = basket[order[last]]
-    pairs = np.unique(np.stack([customer, basket]), axis=1)[0]
-    enough = np.bincount(pairs, minlength=customers) >= 2
-    test = np.zeros(len(rows), np.bool_)
-    test[wanted[(basket == latest[customer]) & enough[customer]]] = True
-    return test
-
-
-def _same_visit(rows: Interactions, test: npt.NDArray[np.bool_], items_total: int) -> npt.NDArray[np.bool_]:
-    """[rows] events of a held-out (customer, item) pair that are not earlier than the held-out event."""
-    key = rows.customer.astype(np.int64) * items_total + rows.item
-    held, first = np.unique(key[test], return_inverse=True)
-    since = np.full(len(held), np.iinfo(np.int64).max)
-    np.minimum.at(since, first, rows.time[test])
-    position = np.searchsorted(held, key)
-    position = np.minimum(position, max(len(held) - 1, 0))
-    if len(held) == 0:
-        return test
-    match = held[position] == key
-    untimed = rows.time == NO_TIME
-    same: npt.NDArray[np.bool_] = match & (untimed | (rows.time >= since[position]))
-    return same
-
-
-def _held_out(test: Interactions, train: Histories, target: str) -> HeldOut:
-    """The distinct (customer, item) pairs of `test`, without candidates."""
-    items_total, customers = train.items_total, train.customers
-    pairs = np.unique(test.customer.astype(np.int64) * items_total + test.item)
-    owner = pairs // items_total
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=customers))]).astype(np.int64)
-    seen = (train.behaviours >> BEHAVIOURS.index(target)) & 1 == 1
-    known = (train.row_of_pair() * items_total + train.items)[seen]
-    return HeldOut(indptr, (pairs % items_total).astype(np.int32), ~np.isin(pairs, known), None)
-
-
-def _sample_candidates(
-    held: HeldOut,
-    rows: Interactions,
-    items_total: int,
-    negatives: int,
-    people: npt.NDArray[np.int64],
-    seed: int,
-) -> npt.NDArray[np.int32]:
-    """Each measured customer's test item, then distinct items it has no event with; -1 where there are too few."""
-    owner = held.owner
-    everything = np.unique(rows.customer.astype(np.int64) * items_total + rows.item)
-    candidates = np.full((len(people), 1 + negatives), -1, np.int32)
-    candidates[owner, 0] = held.items
-    low = np.searchsorted(everything, owner * items_total)
-    high = np.searchsorted(everything, (owner + 1) * items_total)
-    for row, start, stop in zip(owner, low, high, strict=True):
-        unseen = np.ones(items_total, np.bool_)
-        unseen[everything[start:stop] - row * items_total] = False
-        free = np.flatnonzero(unseen)
-        generator = np.random.default_rng([seed, CANDIDATES, int(people[row])])
-        drawn = generator.choice(free, min(negatives, len(free)), replace=False)
-        candidates[row, 1 : 1 + len(drawn)] = drawn
-    return candidates
-
-
-def hold_out_for_validation(train: Histories, seed: int, behaviour: str) -> tuple[Histories, HeldOut]:
-    """One training item of each customer by a seeded hash, for choosing settings; the test items stay untouched.
-
-    The hash is of (seed, customer, item) alone, so the choice looks at no other customer. Customers with a single
-    item keep it.
-    """
-    row = train.row_of_pair()
-    mixed = (row.astype(np.uint64) << np.uint64(32)) ^ train.items.astype(np.uint64)
-    mixed = (mixed + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(32)
-    target = (train.behaviours >> BEHAVIOURS.index(behaviour)) & 1 == 1
-    eligible = target & (train.counts[row] >= 2)
-    order = np.lexsort((mixed, row))
-    order = order[eligible[order]]
-    first = order[np.flatnonzero(np.diff(row[order], prepend=-1) != 0)]
-    kept = np.ones(len(row), np.bool_)
-    kept[first] = False
-    customers = train.customers
-    counts = np.bincount(row[kept], minlength=customers)
-    remaining = Histories(
-        train.items_total,
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        train.items[kept],
-        train.weights[kept],
-        train.behaviours[kept],
-        train.ages[kept],
-    )
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row[first], minlength=customers))]).astype(np.int64)
-    items = train.items[first]
-    return remaining, HeldOut(indptr, items, np.ones(len(items), np.bool_), None)

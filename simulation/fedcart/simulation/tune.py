@@ -26,7 +26,8 @@ from fedcart.simulation.config import Config, DataConfig, StoresConfig
 from fedcart.simulation.evaluate import rank
 from fedcart.simulation.methods import rank_pooled
 from fedcart.simulation.run import prepare
-from fedcart.simulation.split import Split, hold_out_for_validation, make_split
+from fedcart.simulation.split import Split, make_split
+from fedcart.simulation.validation import hold_out_for_validation
 
 MOST_MEASURED = 3000
 
@@ -74,6 +75,7 @@ def validation_split(config: Config) -> tuple[Split, Catalogue]:
             seed=config.seed,
             at=split.at - defaults.VALIDATION_DAYS * DAY,
             behaviour_weights=tuple(weights.values()),
+            people=prepared.partition.people,
         )
     else:
         train, held_out = hold_out_for_validation(split.train, config.seed, split.target)

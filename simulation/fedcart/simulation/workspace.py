@@ -6,12 +6,14 @@ directory belongs to one configuration: another one is refused rather than mixed
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fedcart.shared.agreement import ROUNDS
 from fedcart.shared.errors import InputError
@@ -21,6 +23,7 @@ from fedcart.simulation.evaluate import Ranking
 CONFIG = "config.json"
 RUN = "run.json"
 WORK = "work"
+LOCK = ".lock.part"
 
 
 class Workspace:
@@ -39,11 +42,23 @@ class Workspace:
         self.coalition = directory / WORK / "coalition"
         self._stages = directory / WORK / "stages"
         try:
+            self._refuse_foreign()
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = lock(directory / LOCK)
             self._claim(config)
             self._stages.mkdir(parents=True, exist_ok=True)
             self.coalition.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{directory}: {error.strerror}; nothing was run", "choose another --out DIR") from None
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a directory that holds files of something else, before anything is written into it."""
+        if (self.directory / CONFIG).exists() or not self.directory.exists():
+            return
+        if any(not is_part(entry) for entry in self.directory.iterdir()):
+            raise InputError(
+                f"{self.directory} is not empty and holds no run; nothing was run", "choose another --out DIR"
+            )
 
     def _claim(self, config: dict[str, Any]) -> None:
         path = self.directory / CONFIG
@@ -58,11 +73,6 @@ class Workspace:
             # The other run was refused before it did anything: bad input, then corrected.
             shutil.rmtree(self.directory / WORK, ignore_errors=True)
             (self.directory / RUN).unlink(missing_ok=True)
-        elif self.directory.exists() and any(not is_part(entry) for entry in self.directory.iterdir()):
-            raise InputError(
-                f"{self.directory} is not empty and holds no run; nothing was run", "choose another --out DIR"
-            )
-        self.directory.mkdir(parents=True, exist_ok=True)
         self.write_text(CONFIG, json.dumps(config, indent=2) + "\n")
 
     def _holds_results(self) -> bool:
@@ -127,6 +137,22 @@ class Workspace:
             for entry in self.directory.iterdir():
                 if is_part(entry):
                     entry.unlink()
+        self._lock.close()
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Hold `path` against other processes until the file is closed. Raises InputError when another one holds it."""
+    held = path.open("ab")
+    try:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        raise InputError(
+            f"{path.parent} is in use by another run; nothing was run", "wait for it, or choose another --out DIR"
+        ) from None
+    return held
 
 
 def is_part(path: Path) -> bool:
