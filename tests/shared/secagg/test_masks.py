@@ -1,0 +1,43 @@
+"""Masks: one stream per key, exact in both rings, whatever the length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from fedcart.shared.errors import ProtocolError
+from fedcart.shared.secagg.masks import BLOCK_BYTES, Bits, add_mask, words
+
+KEY = bytes(range(32))
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("spare", [-1, 0, 1])
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_a_mask_is_the_aes_stream_in_little_endian_words(bits: Bits, spare: int, blocks: int) -> None:
+    length = max(blocks * BLOCK_BYTES * 8 // bits + spare, 0)
+    mask = words(length, bits)
+    add_mask(mask, KEY)
+    stream = Cipher(algorithms.AES(KEY), modes.CTR(bytes(16))).encryptor().update(bytes(length * bits // 8))
+    assert mask.tobytes() == stream
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_mask_and_its_negative_cancel_on_the_extremes(bits: Bits) -> None:
+    vector = words(5, bits)
+    vector[:] = [0, 1, 2 ** (bits - 1) - 1, 2 ** (bits - 1), 2**bits - 1]
+    before = vector.copy()
+    add_mask(vector, KEY)
+    assert not np.array_equal(vector, before)
+    add_mask(vector, KEY, negative=True)
+    assert np.array_equal(vector, before)
+
+
+def test_refuses_short_keys_and_other_vectors() -> None:
+    with pytest.raises(ProtocolError, match="16 bytes"):
+        add_mask(words(3, 32), bytes(16))
+    with pytest.raises(ProtocolError, match="nothing was masked"):
+        add_mask(words(8, 32)[::2], KEY)
+    with pytest.raises(ProtocolError, match="not made"):
+        words(-1, 32)
