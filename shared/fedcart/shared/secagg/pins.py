@@ -1,0 +1,60 @@
+"""What a party knows before the first message, out of band: nothing here is ever read from the other side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.secagg.keys import digest, ids
+from fedcart.shared.secagg.masks import Bits
+from fedcart.shared.secagg.parameters import SecAggCohort
+
+HASH = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pins:
+    """One run's constants, from the signed plan and the signed roster.
+
+    Attributes:
+      run, roster, plan: hashes of 32 bytes.
+      cohort: n, c, m.
+      rounds: R, rounds in a block (an epoch has one block), 1 .. 1024.
+      length: d, words in a vector.
+      bits: 32 or 64.
+      identities: roster index -> Ed25519 public key, for the n participants of the plan.
+      coordinator: the coordinator's Ed25519 public key.
+    """
+
+    run: bytes
+    roster: bytes
+    plan: bytes
+    cohort: SecAggCohort
+    rounds: int
+    length: int
+    bits: Bits
+    identities: Mapping[int, bytes]
+    coordinator: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.identities) != self.cohort.participants:
+            found, asked = len(self.identities), self.cohort.participants
+            raise ConfigError(f"{found} identities are pinned for {asked} participants; nothing was started")
+        if len(set(self.identities.values())) != len(self.identities):
+            raise ConfigError("one identity key stands for two participants; nothing was started")
+        if not all(0 <= index < 2**16 - 1 for index in self.identities):
+            raise ConfigError("a roster index lies outside 0 .. 65534; nothing was started")
+        if not 1 <= self.rounds <= 1024 or not 0 <= self.length < 2**32 or self.bits not in (32, 64):
+            raise ConfigError("rounds, length or bits lie outside 1 .. 1024, 0 .. 2^32 - 1, 32 or 64; nothing started")
+        if any(len(word) != HASH for word in (self.run, self.roster, self.plan)):
+            raise ConfigError("the hashes of run, roster and plan have 32 bytes each; nothing was started")
+
+    def tag(self, epoch: int) -> bytes:
+        """H(run, epoch, roster, plan): what binds every message to this epoch."""
+        return digest("tag", self.run, epoch.to_bytes(8, "big"), self.roster, self.plan)
+
+
+def survivors_hash(survivors: tuple[int, ...]) -> bytes:
+    """H(U3)."""
+    return digest("survivors", ids(*survivors))
