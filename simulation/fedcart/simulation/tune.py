@@ -34,7 +34,7 @@ MOST_MEASURED = 3000
 GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "als": {
         "embedding_dim": (64,),
-        "unobserved_weight": (0.1, 0.3, 1.0, 3.0),
+        "unobserved_weight": (0.003, 0.03, 0.1, 0.3, 1.0, 3.0),
         "regularization": (0.001, 0.003, 0.01),
     },
     "ease": {"regularization": (30.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0)},
