@@ -77,7 +77,7 @@ def test_columns_of_the_roles_own_names_need_no_mapping(tmp_path: Path) -> None:
 def test_gzip_parquet_and_a_database_read_alike(tmp_path: Path) -> None:
     frame = pd.DataFrame({"customer": [3, 1, 3], "item": [7, 7, 9], "time": [5, 6, 7]})
     text = frame.to_csv(index=False)
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
     frame.to_parquet(tmp_path / "t.parquet")
     with sqlite3.connect(tmp_path / "t.db") as database:
         frame.to_sql("sales", database, index=False)
