@@ -112,6 +112,10 @@ def test_a_dropped_factor_of_two_would_be_seen() -> None:
     assert zcdp_epsilon(wrong, 1e-5) > 1.3 * zcdp_epsilon(right, 1e-5)
 
 
+def test_a_delta_too_small_for_a_float_is_not_said_to_be_nothing() -> None:
+    assert 0 < zcdp_delta(1e-6, 10.0) < 1e-300
+
+
 def test_nothing_costs_nothing_and_no_noise_costs_everything() -> None:
     assert zcdp_epsilon(0.0, 1e-5) == gdp_epsilon(0.0, 1e-5) == zcdp_delta(0.0, 1.0) == 0
     assert gaussian_rho(0.0) == zcdp_epsilon(math.inf, 1e-5) == math.inf
@@ -138,7 +142,14 @@ def test_auto_delta_is_the_largest_power_of_ten_below_a_tenth_of_one_over_the_cu
     refuse_large_delta(delta, customers)
 
 
-@pytest.mark.parametrize(("delta", "customers"), [(0.1, 1), (1e-2, 10), (1e-4, 1000), (0.5, 6040)])
+@pytest.mark.parametrize(
+    ("delta", "customers"),
+    [
+        (0.5, 6040),
+        (0.1, 1),
+        *((float(f"{digit}e-{power}"), 10 ** (power - 1) // digit) for digit in (1, 2, 5) for power in range(2, 12)),
+    ],
+)
 def test_a_delta_that_could_publish_somebody_whole_is_refused(delta: float, customers: int) -> None:
     with pytest.raises(PrivacyRefused, match="nothing was released") as caught:
         refuse_large_delta(delta, customers)

@@ -158,9 +158,9 @@ def test_settings_of_an_unknown_set_are_the_default_ones() -> None:
 
 
 def test_a_run_says_on_what_its_settings_were_chosen_and_nothing_where_they_were_not() -> None:
-    assert defaults.validation("online-retail") == "the last 56 days before 2011-10-01; settings.toml"
-    assert defaults.validation("ml-1m") == "one training item a customer, by seeded hash; settings.toml"
-    assert defaults.validation("sales.csv") is None
+    assert defaults.settings_chosen_on("online-retail") == "the last 56 days before 2011-10-01; settings.toml"
+    assert defaults.settings_chosen_on("ml-1m") == "one training item a customer, by seeded hash; settings.toml"
+    assert defaults.settings_chosen_on("sales.csv") is None
 
 
 def test_every_chosen_setting_is_one_that_its_learner_has() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fedcart.shared.errors import DataError
-from fedcart.shared.interactions import BEHAVIOURS, NO_TIME, Interactions
+from fedcart.shared.interactions import BEHAVIOURS, DAY, NO_TIME, Interactions
+from fedcart.simulation import defaults
 from fedcart.simulation.datasets import NAMES, Dataset, data_dir, describe, load
 from fedcart.simulation.datasets.dataset import home_stores
 from fedcart.simulation.datasets.ncf_split import distinct_candidates
@@ -96,6 +97,15 @@ def test_has_its_published_counts(name: str, rows: int, customers: int, items: i
     assert (len(read.interactions), read.customers, len(read.catalogue)) == (rows, customers, items)
     assert describe(name).counts["customers"] == customers
     assert describe(name).counts["items"] == items
+
+
+@pytest.mark.parametrize("name", sorted(defaults.DAY_AFTER))
+def test_ages_count_from_just_after_the_last_event_of_a_named_set(name: str) -> None:
+    """The day is a constant; this is what says that it is the published period's."""
+    rows = load(name, size="small").interactions if name == "marketplace" else dataset(name).interactions
+    last, day_after = int(rows.time[rows.timed].max()), defaults.as_of(name)
+    assert day_after is not None
+    assert day_after - 2 * DAY <= last < day_after
 
 
 def test_ml_100k_has_415_people_with_ties_at_their_last_time() -> None:

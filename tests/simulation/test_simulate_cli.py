@@ -101,6 +101,7 @@ def test_run_json_names_the_command_the_data_and_what_was_dropped(done: Done) ->
     document = done.document
     assert document["command"].startswith("fedcart simulate --data ")
     assert document["split"]["validation"] is None
+    assert "Ages are relative to the latest time of all customers." in document["privacy"]["uncovered"]
     assert document["data"] | {"dropped": None} == {
         "name": done.arguments[2],
         "customers": CUSTOMERS,

@@ -181,7 +181,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from fedcart.simulation.evaluate import Ranking
-from fedcart.simulation.workspace import LOCK, Workspace
+from fedcart.simulation.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]), {"seed": 0})
 def made():
     return Ranking(np.array([1.0]), np.array([1.0]), np.array([2.0]), np.zeros((1, 10), np.int32))

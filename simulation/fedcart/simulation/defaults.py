@@ -24,6 +24,7 @@ DAY_AFTER = {
     "marketplace": "2026-01-01",
     "online-retail": "2011-12-10",
     "complete-journey": "2018-01-02",
+    "ml-1m": "2003-03-01",
     "ml-100k": "1998-04-23",
     "ml-latest-small": "2018-09-25",
 }
@@ -95,7 +96,7 @@ def settings(dataset: str, method: str) -> Mapping[str, Any]:
     return chosen
 
 
-def validation(dataset: str) -> str | None:
+def settings_chosen_on(dataset: str) -> str | None:
     """In words, on what the set's settings were chosen; None for a set whose settings are those of other sets."""
     if dataset not in _tables():
         return None

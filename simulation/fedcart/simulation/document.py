@@ -69,7 +69,7 @@ def write_run(
             "rule": split.rule,
             "at": split.at,
             "ties": "seeded draw" if split.rule == "leave-one-out" else None,
-            "validation": defaults.validation(dataset.name),
+            "validation": defaults.settings_chosen_on(dataset.name),
             "held_out": len(split.held_out.items),
         },
         **measurements(trainings, rankings),

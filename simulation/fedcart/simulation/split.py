@@ -115,8 +115,8 @@ def make_split(
             test = latest_baskets(rows, np.flatnonzero(wanted), customers)
         train = ~same_visit(rows, test, items_total)
         timed = rows.time[train & rows.timed]
-        derived = as_of is None and len(timed) > 0
-        as_of = int(timed.max()) + 1 if derived else as_of if len(timed) else None
+        if as_of is None and len(timed):
+            as_of, derived = int(timed.max()) + 1, True
     if not test.any():
         raise DataError(f"split {rule} finds nothing to hold out; nothing was run", NOTHING_TO_HOLD_OUT[rule])
     if not train.any():

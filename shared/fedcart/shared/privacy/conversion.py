@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ _ORDERS: npt.NDArray[np.float64] = 1.0 + np.exp(np.arange(-9.0, 18.0, 0.01))
 _SAFETY = 1e-9
 """Relative, and a thousandth of it absolute: far above the rounding of a few float operations, so that epsilon is
 never printed too low."""
+
+_SMALLEST = math.nextafter(0.0, 1.0)
 
 
 def zcdp_epsilon(rho: float, delta: float) -> float:
@@ -37,13 +40,8 @@ def zcdp_epsilon(rho: float, delta: float) -> float:
         return 0.0
     if math.isinf(rho):
         return math.inf
-    return _at_grid(_ORDERS * rho, delta)
-
-
-def _at_grid(renyi: npt.NDArray[np.float64], delta: float) -> float:
-    """Epsilon from Renyi divergences of the grid's orders."""
     above = _ORDERS - 1.0
-    epsilon = renyi + (-np.log(_ORDERS) - math.log(delta)) / above + np.log(above / _ORDERS)
+    epsilon = _ORDERS * rho + (-np.log(_ORDERS) - math.log(delta)) / above + np.log(above / _ORDERS)
     return max(0.0, float(epsilon.min()) * (1 + _SAFETY) + 1e-3 * _SAFETY)
 
 
@@ -56,7 +54,8 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
         return 0.0
     above = _ORDERS - 1.0
     log_delta = above * (_ORDERS * rho - epsilon) + above * np.log(above / _ORDERS) - np.log(_ORDERS)
-    return min(1.0, math.exp(min(0.0, float(log_delta.min()))) * (1 + _SAFETY))
+    delta = math.exp(min(0.0, float(log_delta.min()))) * (1 + _SAFETY)
+    return min(1.0, max(delta, _SMALLEST))  # what is too small for a float is not nothing
 
 
 def zcdp_rho(epsilon: float, delta: float) -> float:
@@ -118,7 +117,7 @@ def refuse_large_delta(delta: float, customers_bound: int) -> None:
     _check(0.0, delta)
     if customers_bound < 1:
         raise ConfigError(f"a bound of {customers_bound} customers: at least 1 is needed; nothing was computed")
-    if delta * 10 * customers_bound >= 1:
+    if Fraction(repr(delta)) * 10 * customers_bound >= 1:  # the decimal that was written, without rounding
         raise PrivacyRefused(
             f"delta {delta:g} is not below 1 / (10 x {customers_bound} customers); nothing was released",
             f"use delta {auto_delta(customers_bound):g} or less",

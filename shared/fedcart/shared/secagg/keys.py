@@ -1,13 +1,12 @@
 """Hashes and keys: every hash has a label, every key is bound to the one context that it serves.
 
-Signing is someone else's: a `Signer` holds the store's identity (`fedcart.shared.identity`).
+Signing is `fedcart.shared.identity`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -18,14 +17,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fedcart.shared.errors import ProtocolError
 
 NONCE_BYTES, TAG_BYTES = 12, 16
-
-
-class Signer(Protocol):
-    """Whoever holds the identity key."""
-
-    def sign(self, domain: str, message: bytes) -> bytes:
-        """64 bytes over the domain and the message."""
-        ...
 
 
 def digest(label: str, *parts: bytes) -> bytes:

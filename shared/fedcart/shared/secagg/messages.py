@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fedcart.shared.errors import ProtocolError
+from fedcart.shared.identity import SIGNATURE_BYTES
 from fedcart.shared.secagg.keys import NONCE_BYTES, TAG_BYTES, digest, ids
 from fedcart.shared.secagg.pins import HASH, Pins
 
-SIGNATURE = 64
 T = TypeVar("T")
 
 
@@ -87,7 +87,7 @@ class Keys:
         if (count := r.number(2)) != pins.rounds:
             raise ProtocolError(f"KEYS of store {sender} name {count} rounds, not the plan's {pins.rounds}; not used")
         rounds = tuple((r.take(32), r.take(HASH)) for _ in range(count))
-        signature = r.take(SIGNATURE)
+        signature = r.take(SIGNATURE_BYTES)
         r.end()
         return Keys(tag, sender, head, box, rounds, signature)
 
@@ -113,7 +113,7 @@ class Boxes:
         r = Reader(raw, "BOXES")
         tag, sender, head = r.take(HASH), r.number(2), r.take(HASH)
         boxes = r.table(pins.cohort.participants, lambda row: row.take(box_bytes(pins)))
-        signature = r.take(SIGNATURE)
+        signature = r.take(SIGNATURE_BYTES)
         r.end()
         return Boxes(tag, sender, head, boxes, signature)
 
@@ -151,7 +151,7 @@ class Train:
         r = Reader(raw, "TRAIN")
         tag, number, release, block, model = r.take(HASH), r.number(2), r.number(4), r.number(4), r.take(HASH)
         cohort = tuple(r.table(pins.cohort.participants, lambda _: None))
-        signature = r.take(SIGNATURE)
+        signature = r.take(SIGNATURE_BYTES)
         r.end()
         return Train(tag, number, release, block, model, cohort, signature)
 
@@ -174,7 +174,7 @@ class Signed:
     def parse(raw: bytes, name: str) -> Signed:
         """Strict."""
         r = Reader(raw, name)
-        made = Signed(r.number(2), r.take(HASH), r.take(HASH), r.take(HASH), r.take(SIGNATURE))
+        made = Signed(r.number(2), r.take(HASH), r.take(HASH), r.take(HASH), r.take(SIGNATURE_BYTES))
         r.end()
         return made
 
@@ -196,8 +196,10 @@ class Evidence:
         """Strict."""
         r = Reader(raw, name)
         context = r.take(HASH)
-        rows = r.table(pins.cohort.participants, lambda row: (row.take(HASH), row.take(HASH), row.take(SIGNATURE)))
-        signature = r.take(SIGNATURE)
+        rows = r.table(
+            pins.cohort.participants, lambda row: (row.take(HASH), row.take(HASH), row.take(SIGNATURE_BYTES))
+        )
+        signature = r.take(SIGNATURE_BYTES)
         r.end()
         return Evidence(context, tuple(Signed(i, context, *row) for i, row in rows.items()), signature)
 
@@ -225,7 +227,7 @@ class Unmask:
         r, n = Reader(raw, "UNMASK"), pins.cohort.participants
         sender, context, value, head = r.number(2), r.take(HASH), r.take(HASH), r.take(HASH)
         alive, dropped = r.table(n, lambda row: row.take(32)), r.table(n, lambda row: row.take(32))
-        signature = r.take(SIGNATURE)
+        signature = r.take(SIGNATURE_BYTES)
         r.end()
         if both := set(alive) & set(dropped):
             raise ProtocolError(f"UNMASK of store {sender} gives both shares of store {min(both)}; it was not used")
