@@ -1,0 +1,133 @@
+"""Clip real vectors and round them to integers whose norm is bounded exactly.
+
+Rounding in floats can carry a vector over its clip, so the bound is checked in exact integer arithmetic after
+rounding: whatever the input (NaN, infinity, 1e300, a million numbers), sum q^2 <= radius^2 holds for what comes out.
+Each row's result depends on that row alone, bit for bit, whatever else is in the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Float64Array = npt.NDArray[np.float64]
+LARGEST_RADIUS = 1 << 21
+"""With fewer than 2^32 numbers in a row, every square and every partial sum is an integer below 2^53."""
+SHRINKS = 8
+"""Times that a row which rounding carried over the bound is shrunk before it is cut towards zero instead."""
+MARGIN = 2.0**-30
+"""Far above the rounding of the few float operations that make a row."""
+ROOM = 1.5
+"""Units left below the radius for rounding, in a clipped row of several numbers."""
+SMALLEST_SQUARE, LARGEST_SQUARE = 1e-200, 1e200
+"""Sums of squares between them have lost nothing to underflow or overflow."""
+
+
+def quantise(values: npt.NDArray[Any], indptr: npt.NDArray[Any], clip_norm: float, radius: int) -> Float64Array:
+    """Rows clipped to `clip_norm`, in units of clip_norm / radius: float64 that hold integers.
+
+    q_u = round(x_u min(1, clip_norm / |x_u|) radius / clip_norm), shrunk where rounding made it too long. A row with
+    a number that is not finite becomes zero.
+
+    Args:
+      values: [numbers] the rows one after another.
+      indptr: [rows + 1] where each starts.
+      clip_norm: 1e-90 .. 1e90.
+      radius: 1 .. 2^21, exact bound on the L2 norm of each integer row.
+
+    Raises:
+      ConfigError: clip_norm or radius out of range.
+    """
+    if not (1e-90 < clip_norm < 1e90 and 1 <= radius <= LARGEST_RADIUS):
+        raise ConfigError(
+            f"clip_norm {clip_norm} must lie in 1e-90 .. 1e90, radius {radius} in 1 .. {LARGEST_RADIUS}; "
+            "nothing was added"
+        )
+    counts = np.diff(indptr)
+    filled = counts > 0
+    rows = _Rows(np.asarray(indptr[:-1][filled], np.int64), counts[filled])
+    numbers = np.asarray(values, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = rows.sums(numbers * numbers)
+    plain = (square > SMALLEST_SQUARE) & (square < LARGEST_SQUARE)
+    if not plain.all():
+        numbers, square = _tamed(numbers, rows, plain, square, clip_norm)
+    norm = np.maximum(np.sqrt(square), 1.0 / LARGEST_SQUARE)
+    # Rounding moves sum q^2 by counts / 12 on average and 0.58 radius either way: with this room few rows need more.
+    room = np.where(rows.counts > 1, ROOM + rows.counts / (24 * radius), 0.0)
+    scale = np.minimum(radius / clip_norm, np.maximum(radius - room, radius / 2) / norm)
+    return _round_inside(numbers, rows, scale, radius)
+
+
+def quantise_rows(x: csr_array, clip_norm: float, radius: int) -> csr_array:
+    """`quantise` of a sparse matrix [customers, n]; a cell stored twice counts as its sum."""
+    from scipy.sparse import csr_array
+
+    if not x.has_canonical_format:
+        x = x.copy()
+        x.sum_duplicates()
+    return csr_array((quantise(x.data, x.indptr, clip_norm, radius), x.indices, x.indptr), shape=x.shape)
+
+
+def quantise_dense(x: Float64Array, clip_norm: float, radius: int) -> Float64Array:
+    """`quantise` of a dense matrix [customers, k]."""
+    indptr = np.arange(len(x) + 1) * x.shape[1]
+    return quantise(np.ascontiguousarray(x).reshape(-1), indptr, clip_norm, radius).reshape(x.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where each row that holds a number starts, and how many it holds."""
+
+    starts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+
+    def sums(self, numbers: Float64Array) -> Float64Array:
+        """[rows] each row's sum, in an order that depends on its length alone."""
+        if not len(self.starts):
+            return np.zeros(0)
+        sums: Float64Array = np.add.reduceat(numbers, self.starts)
+        return sums
+
+    def spread(self, each: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """[numbers] each row's value beside every number of it."""
+        return np.repeat(each, self.counts)
+
+
+def _tamed(
+    numbers: Float64Array, rows: _Rows, plain: npt.NDArray[np.bool_], square: Float64Array, clip_norm: float
+) -> tuple[Float64Array, Float64Array]:
+    """The other rows, whose squares overflow or vanish: to their direction at the clip, or to zero."""
+    magnitude = np.maximum.reduceat(np.abs(numbers), rows.starts)  # NaN wins
+    usable = ~plain & np.isfinite(magnitude) & (magnitude > 1.0)
+    gone = ~plain & ~usable  # not finite, or so small that no unit is left
+    divisor = rows.spread(np.where(usable, magnitude, 1.0))
+    tame = np.where(rows.spread(gone), 0.0, numbers) / divisor
+    length = np.sqrt(rows.sums(tame * tame))  # in [1, sqrt(numbers)] where usable
+    tame *= rows.spread(np.where(usable, clip_norm / np.maximum(length, 1.0), 1.0))
+    return tame, np.where(usable, clip_norm**2, np.where(gone, 0.0, square))
+
+
+def _round_inside(numbers: Float64Array, rows: _Rows, scale: Float64Array, radius: int) -> Float64Array:
+    """numbers x scale, rounded, every row within the radius."""
+    limit = float(radius) ** 2
+    rounded: Float64Array = np.rint(numbers * rows.spread(scale))
+    for attempt in range(1, SHRINKS + 1):
+        square = rows.sums(rounded * rounded)  # exact: integers below 2^53
+        over = square > limit
+        if not over.any():
+            return rounded
+        scale = np.where(over, scale * (radius * (1 - MARGIN)) / np.sqrt(np.maximum(square, 1.0)), scale)
+        pick = rows.spread(over)
+        shrunk = numbers[pick] * np.repeat(scale[over], rows.counts[over])
+        rounded[pick] = np.rint(shrunk) if attempt < SHRINKS else np.trunc(shrunk)
+    rounded[rows.spread(rows.sums(rounded * rounded) > limit)] = 0.0
+    return rounded
