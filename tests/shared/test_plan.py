@@ -18,8 +18,12 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, InputError
 from fedcart.shared.plan import Plan, build_learner, describe, exact, hyper_parameters, inexact
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.privacy.terms import PrivacyTerms
 
 CATALOGUE = Catalogue(("a", "b", "c"), "given", {"price": np.array([1.0, 2.5, np.nan])})
+
+
+TERMS = PrivacyTerms(epsilon=4.0, delta=1e-3, bounds=build_learner("als", {}).bounds())
 
 
 def plan(learner: str = "als", settings: dict[str, Any] | None = None, **fields: Any) -> Plan:
@@ -87,7 +91,7 @@ def test_equal_settings_hash_alike_however_they_are_written() -> None:
         {"customers_bound": 11},
         {"seed": 8},
         {"attempts": 2},
-        {"trust": "local"},
+        {"trust": "local", "privacy": TERMS},
     ],
 )
 def test_every_field_is_part_of_the_hash(changes: dict[str, Any]) -> None:
@@ -111,7 +115,7 @@ def test_every_release_of_every_round_is_spelled_out() -> None:
 def test_a_description_covers_every_field_of_a_release() -> None:
     release = Release(name="x", shape=(2, 3), clip_norm=0.5, noise_multiplier=1.25)
     described = describe(release)
-    assert set(described) == {f.name for f in dataclasses.fields(Release)}
+    assert set(described) == {f.name for f in dataclasses.fields(Release)} | {"sensitivity", "variance", "unit"}
     assert (described["clip_norm"], described["weight_clip_norm"], described["shape"]) == ("0.5", "inf", [2, 3])
 
 

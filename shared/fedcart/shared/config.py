@@ -74,6 +74,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         table = expect(value, Mapping, "a table", where)
         return {key: convert(inner, arguments[1], join(where, key)) for key, inner in table.items()}
     if dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast("type[Any]", hint)):
+            return value
         return build(typing.cast("type[Any]", hint), expect(value, Mapping, "a table", where), where)
     return convert_scalar(value, hint, where)
 

@@ -19,7 +19,10 @@ from fedcart.shared.config import build
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners import learner_class
 from fedcart.shared.learners.base import Learner, Round
+from fedcart.shared.privacy.cohort import Cohort
+from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.privacy.terms import PrivacyTerms
 from fedcart.shared.storage import named_failures, replace_bytes
 
 VERSION = 1
@@ -37,10 +40,12 @@ class Plan:
       participants: n, the number of stores on the roster.
       learner: name of a built-in learner.
       hyper_parameters: field -> value of that learner; the document spells out all of them.
-      trust: who adds noise (DESIGN section 5); `none` = no guarantee.
+      trust: who adds noise (`privacy.cohort`); `none` = nobody: no guarantee.
+      privacy: what each customer is promised; None with trust `none` and only then.
       customers_bound: N, a public bound on the number of customers of the coalition.
       seed: of the initial state and the training order.
-      attempts: tries of the whole run; a round that fails below quorum is repeated within them.
+      attempts: tries of the whole run; a round that fails below quorum is repeated within them. epsilon pays for the
+        dearest round again for each beyond the first.
     """
 
     catalogue_hash: str
@@ -50,21 +55,57 @@ class Plan:
     learner: str
     hyper_parameters: Mapping[str, Any]
     trust: Trust = "none"
+    privacy: PrivacyTerms | None = None
     customers_bound: int
     seed: int
     attempts: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.trust == "none") != (self.privacy is None):
+            raise ConfigError(
+                f"trust {self.trust!r} {'with' if self.privacy else 'without'} privacy terms; nothing was planned",
+                "trust none promises nothing; local and distributed need epsilon, delta and bounds",
+            )
+        if self.attempts < 1:
+            raise ConfigError(f"{self.attempts} attempts; at least 1 is needed; nothing was planned")
+        self.cohort()
+
+    def cohort(self) -> Cohort | None:
+        """Who shares one noise; None unless trust is `distributed`."""
+        if self.trust != "distributed" or self.privacy is None:
+            return None
+        c, m = self.privacy.colluders, self.privacy.min_survivors
+        if c is None or m is None:
+            raise ConfigError("trust distributed needs colluders and min_survivors; nothing was planned")
+        return Cohort(participants=self.participants, colluders=c, min_survivors=m)
+
+    @property
+    def honest(self) -> int:
+        """h: stores whose noise is certain to stand in every total; 1 where each adds all of it."""
+        cohort = self.cohort()
+        return 1 if cohort is None else cohort.honest
 
     def build_learner(self) -> Learner:
         """The learner with the plan's hyper-parameters."""
         return build_learner(self.learner, self.hyper_parameters)
 
     def rounds(self, catalogue: Catalogue) -> tuple[Round, ...]:
-        """All rounds of the run. Raises ConfigError when `catalogue` is not the plan's."""
+        """All rounds of the run, clipped and with noise as its privacy terms say.
+
+        Raises:
+          ConfigError: `catalogue` is not the plan's, or the terms do not fit the learner's releases.
+          PrivacyRefused: delta is too large for that many customers, or epsilon for the grid.
+        """
         if catalogue.hash != self.catalogue_hash:
             raise ConfigError(
                 f"the catalogue {catalogue.hash[:16]}… is not the plan's {self.catalogue_hash[:16]}…; nothing was run"
             )
-        return self.build_learner().rounds(catalogue, self.customers_bound)
+        rounds = self.build_learner().rounds(catalogue, self.customers_bound)
+        if self.privacy is None:
+            return rounds
+        return self.privacy.apply(
+            rounds, honest=self.honest, attempts=self.attempts, customers_bound=self.customers_bound
+        )
 
     def document(self, catalogue: Catalogue) -> dict[str, Any]:
         """The plan as canonical JSON can hold it, with every release of every round spelled out."""
@@ -72,12 +113,13 @@ class Plan:
         fields["hyper_parameters"] = {
             key: exact(value) for key, value in hyper_parameters(self.build_learner()).items()
         }
+        fields["privacy"] = None if self.privacy is None else self.privacy.document()
         rounds = [
             {
                 "index": r.index,
                 "stage": r.stage,
                 "local_steps": r.local_steps,
-                "releases": [describe(x) for x in r.releases],
+                "releases": [describe(x, self.honest) for x in r.releases],
             }
             for r in self.rounds(catalogue)
         ]
@@ -105,6 +147,8 @@ class Plan:
             odd = sorted(set(document) ^ (known | {"rounds"}))
             raise ConfigError(f"{path}: unknown or missing fields {odd}; nothing was run")
         document.pop("rounds")
+        if document["privacy"] is not None:
+            document["privacy"] = PrivacyTerms.read(document["privacy"], f"{path}: privacy")
         plan = build(cls, document, f"{path}:")
         fields = {f.name: f.default for f in dataclasses.fields(learner_class(plan.learner))}  # type: ignore[arg-type]
         settings = {key: inexact(value, fields.get(key)) for key, value in plan.hyper_parameters.items()}
@@ -148,9 +192,18 @@ def inexact(value: Any, default: Any) -> Any:
     return value
 
 
-def describe(release: Release) -> dict[str, Any]:
-    """A release as the plan lists it."""
-    return {
+def describe(release: Release, honest: int = 1) -> dict[str, Any]:
+    """A release as the plan lists it: with noise also its integer sensitivity D, the variance of one store's noise
+    (both in units) and what a unit is worth."""
+    noise: dict[str, Any] = {}
+    if release.noise_multiplier:
+        found = grid(release)
+        noise = {
+            "sensitivity": found.sensitivity,
+            "variance": str(share_variance(release, honest)),
+            "unit": exact(found.unit),
+        }
+    return noise | {
         "name": release.name,
         "shape": list(release.shape),
         "kind": release.kind,

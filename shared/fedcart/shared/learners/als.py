@@ -12,8 +12,10 @@ items, so that no upload exceeds the kernel's limit; all bands of a sweep see th
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,6 +28,7 @@ from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, Customers, LocalTable, Round, State, Sums, Totals
 from fedcart.shared.learners.solve import Float32Array, Float64Array, fold_in, solve_packed, unpack
 from fedcart.shared.privacy.release import MOST_WORDS, Release
+from fedcart.shared.privacy.terms import Bound
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -99,6 +102,16 @@ class Als:
                 stage = f"sweep {sweep}, items {first}-{stop - 1}"
                 rounds.append(Round(len(rounds), stage, self._releases(first, stop)))
         return tuple(rounds)
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """A customer's weights and factor are each cut to 1; the right-hand sides get half of the budget."""
+        unit = Bound(clip_norm=1.0, weight_clip_norm=1.0)
+        return {
+            POPULARITY: Bound(clip_norm=1.0, share=0.1),
+            CURVATURE: dataclasses.replace(unit, share=0.3),
+            PULL: dataclasses.replace(unit, share=0.5),
+            GRAM: Bound(clip_norm=1.0, share=0.1),
+        }
 
     def _releases(self, first: int, stop: int) -> tuple[Release, ...]:
         band = functools.partial(Release, kind="per_item", first_item=first)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import Histories
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.privacy.terms import Bound
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -156,6 +157,10 @@ class Learner(Protocol):
 
     def rounds(self, catalogue: Catalogue, customers_bound: int) -> tuple[Round, ...]:
         """The whole run and its cost, known before it starts."""
+        ...
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """Name of each release -> a clip and a share of the budget that suit it, for plans that name none."""
         ...
 
     def initial_state(self, catalogue: Catalogue, seed: int) -> State:

@@ -6,6 +6,7 @@ coordinator. Items outside the head rank below it, by popularity.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -19,6 +20,7 @@ from fedcart.shared.learners.base import Block, Customers, Float64Array, LocalTa
 from fedcart.shared.learners.item_models import cosine_neighbours, ease
 from fedcart.shared.learners.popularity import POPULARITY, PopularityScorer, scaled_history
 from fedcart.shared.privacy.release import MOST_WORDS, Release
+from fedcart.shared.privacy.terms import Bound
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -71,6 +73,10 @@ class Gram:
         popularity = Release(name=POPULARITY, shape=(len(catalogue),))
         gram = Release(name=GRAM, shape=(n * (n + 1) // 2,), kind="outer")
         return (Round(0, "popularity", (popularity,)), Round(1, f"co-occurrences of {n} items", (gram,)))
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """Popularity with a fifth of the budget; of the co-occurrences, a customer's |z|^2 is cut to 1."""
+        return {POPULARITY: Bound(clip_norm=1.0, share=0.2), GRAM: Bound(clip_norm=1.0, share=0.8)}
 
     def head_size(self, items: int) -> int:
         """Number of items in the head."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,6 +13,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, Customers, LocalTable, Round, State, Sums, Totals
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.privacy.terms import Bound
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,6 +38,10 @@ class Popularity:
     def rounds(self, catalogue: Catalogue, customers_bound: int) -> tuple[Round, ...]:
         """One round: one word an item."""
         return (Round(0, "popularity", (Release(name=POPULARITY, shape=(len(catalogue),)),)),)
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """Every customer the same say: a history longer than 1 is scaled to 1."""
+        return {POPULARITY: Bound(clip_norm=1.0)}
 
     def initial_state(self, catalogue: Catalogue, seed: int) -> State:
         """Nothing is known."""

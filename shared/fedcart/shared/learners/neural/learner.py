@@ -8,6 +8,7 @@ their own factor to the frozen item side, then the item side gets the gradient o
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +38,13 @@ from fedcart.shared.learners.neural.sampling import Draw, draw, parts, stamp
 from fedcart.shared.learners.neural.scorer import NeuralScorer
 from fedcart.shared.learners.neural.server import ServerOptimizer, ServerStep
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.privacy.terms import Bound
 
 GRADIENT = "gradient"
 SEED = "seed"
 FACTORS = "neural.customers"
+CLIP_NORM = 1.0
+"""Of one customer's gradient, unless the plan says otherwise."""
 GRADIENT_NUMBERS = 1 << 22
 """Numbers in the gradients of one block of customers."""
 WORDS = ("embedding_dim", "negatives", "steps_per_epoch", "round_count", "customer_steps")
@@ -119,6 +123,10 @@ class NeuralLearner:
         lanes = [Release(name=n, shape=a.shape, kind="trained") for n, a in public_views(module).items()]
         lanes.append(Release(name=CUSTOMERS, shape=(1,)))
         return tuple(Round(t, "train", tuple(lanes), self.local_steps) for t in range(self.round_count))
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """Of the gradient, when it is what is released; local steps release parameters, which have no bound here."""
+        return {} if self.local_steps else {GRADIENT: Bound(clip_norm=CLIP_NORM)}
 
     def initial_state(self, catalogue: Catalogue, seed: int) -> State:
         """Random tables and layers; the seed travels as four 16-bit words, since samples are drawn from it."""
