@@ -1,0 +1,431 @@
+"""A store's ledger: every release is charged here, durably, before anything computed from customers leaves.
+
+A crash can only over-count. Whatever cannot be made durable stops the store: nothing is released on a charge that
+might not be there tomorrow. docs/ledger.md is the file format; this is its one writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time as clocks
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from fedcart.shared.canonical import decimal_string
+from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
+from fedcart.shared.identity import Identity
+from fedcart.shared.ledger import torn
+from fedcart.shared.ledger.chain import Chain, rotation_proof
+from fedcart.shared.ledger.charged import Charged
+from fedcart.shared.ledger.disk import Disk, put, read_all, sync_directory, write_all
+from fedcart.shared.ledger.kinds import EVENT, bucket
+from fedcart.shared.ledger.lines import Fault, Line, make_line, parse_line
+from fedcart.shared.ledger.receipts import Receipt, SignedHead
+from fedcart.shared.ledger.spending import charge_rho, epsilon_of, epsilon_string, fraction_string
+
+CHECKPOINT_EVERY = 256
+"""Lines between checkpoints."""
+DISK = Disk()
+
+
+def now() -> int:
+    """Whole seconds since 1970 UTC."""
+    return int(clocks.time())
+
+
+class Ledger:
+    """An open, locked ledger. Close it, or use it in a `with` block; while it is open nobody else can open it."""
+
+    def __init__(self, path: Path, identity: Identity, disk: Disk, clock: Callable[[], int]) -> None:
+        """Use `create` or `open`."""
+        self.path = path
+        self._identity, self._disk, self._clock = identity, disk, clock
+        self._chain = Chain(every_signature=False)
+        self._process, self._guard = os.getpid(), threading.RLock()
+        self._stopped: str | None = "it is not open"
+        self._file, self._end = -1, 0
+
+    # ---- opening
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        identity: Identity,
+        *,
+        coalition: str,
+        rehearsal: bool,
+        disk: Disk = DISK,
+        clock: Callable[[], int] = now,
+    ) -> Ledger:
+        """Start a ledger with its genesis line, durably (file and directory).
+
+        Raises:
+          ConfigError: `path` exists.
+          InputError: it cannot be written.
+          PrivacyRefused: `coalition` is no name, or the line could not be made durable.
+        """
+        self = cls(path, identity, disk, clock)
+        self._refuse_stopped()
+        try:
+            self._file = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            raise ConfigError(f"{path} exists; no ledger was made", "open it: a store has one ledger") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot create a ledger: {error.strerror}") from error
+        try:
+            disk.lock(self._file)
+            self._stopped = None
+            body = {"coalition": coalition, "public": identity.public.hex(), "rehearsal": rehearsal}
+            self._append("genesis", body)
+            sync_directory(disk, path.parent)
+        except BaseException as error:
+            self.close()
+            if self._end == 0:  # no line was finished, so nothing can have been charged
+                path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise InputError(f"{path}: cannot create a ledger: {error.strerror}") from error
+            raise
+        return self
+
+    @classmethod
+    def open(cls, path: Path, identity: Identity, *, disk: Disk = DISK, clock: Callable[[], int] = now) -> Ledger:
+        """Lock a ledger, verify its chain, recover a torn last line, and make sure of its last line on the medium.
+
+        Raises:
+          InputError: there is no such file, or it cannot be read or written.
+          PrivacyRefused: it is in use, stopped, damaged, or another key's. Nothing is released.
+        """
+        self = cls(path, identity, disk, clock)
+        self._refuse_stopped()
+        try:
+            self._file = disk.open(path, os.O_RDWR)
+        except OSError as error:
+            raise InputError(f"{path}: cannot open the ledger: {error.strerror}; nothing was released") from error
+        try:
+            self._lock()
+            self._load()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                reason = error.strerror or type(error).__name__
+                raise InputError(f"{path}: cannot read the ledger: {reason}; nothing was released") from error
+            raise
+        return self
+
+    def close(self) -> None:
+        """Give the lock back; the object can do nothing afterwards."""
+        self._stopped = self._stopped or "it is closed"
+        if self._file >= 0:
+            self._disk.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lock(self) -> None:
+        try:
+            self._disk.lock(self._file)
+        except BlockingIOError:
+            raise PrivacyRefused(
+                f"{self.path} is in use by another process or object; nothing was released",
+                "one store runs once: end the other run first",
+            ) from None
+
+    def _load(self) -> None:
+        raw = read_all(self._disk, self._file)
+        lines, tail = torn.split(raw)
+        last: Line | None = None
+        for number, text in enumerate(lines, 1):
+            try:
+                last = parse_line(text)
+                signer = self._chain.key
+                self._chain.admit(last)
+            except Fault as fault:
+                raise self._damaged(number, fault.rule, fault.message) from fault
+        if last is None:
+            raise self._damaged(1, "genesis", "no finished line")
+        if self._chain.key != self._identity.public:
+            raise PrivacyRefused(
+                f"{self.path} is the ledger of another key; nothing was released",
+                "use the key of its genesis, or of its last rotation",
+            )
+        try:
+            last.check_signature(signer or self._identity.public)
+        except Fault as fault:
+            raise self._damaged(len(lines), fault.rule, fault.message) from fault
+        self._end = len(raw) - len(tail)
+        self._make_sure(last)
+        self._stopped = None
+        self._recover(tail)
+
+    def _make_sure(self, last: Line) -> None:
+        """Write the last line once more, then fsync: after a failed fsync the page cache holds what the medium lacks
+        and calls it clean. Lines before the last were synced before it was written."""
+        write_all(self._disk, self._file, last.raw + b"\n", self._end - len(last.raw) - 1)
+        self._disk.fsync(self._file)
+        sync_directory(self._disk, self.path.parent)
+
+    def _recover(self, tail: bytes) -> None:
+        if tail:
+            torn.keep(self._disk, self.path, self._chain.seq, tail)
+            self._disk.truncate(self._file, self._end)
+            self._disk.fsync(self._file)
+        for part in torn.kept(self.path):
+            if self._chain.recovered.get(part.hash, -1) < part.seq:
+                rho = fraction_string(self._chain.dearest_charge)
+                self._append("recovery", {"hash": part.hash, "bytes": part.size, "rho": rho})
+
+    def _damaged(self, line: int, rule: str, message: str) -> PrivacyRefused:
+        return PrivacyRefused(
+            f"{self.path}: line {line}: {rule}: {message}; nothing was released",
+            "the store stays stopped: find out what changed the file, and show it to an auditor",
+        )
+
+    # ---- what is written
+
+    def policy(self, digest: str) -> None:
+        """Record the policy in force, by hash."""
+        self._append("policy", {"hash": digest})
+
+    def plan(self, digest: str, *, epsilon: str, delta: float, dearest: Fraction, attempts: int) -> None:
+        """Record a plan that this store approved.
+
+        Args:
+          epsilon: decimal string.
+          dearest: rho of the plan's dearest release; no charge of it may cost more, and a torn line costs that.
+          attempts: repeats that the plan pays for.
+        """
+        cost = fraction_string(dearest)
+        delta_text = decimal_string(delta)
+        body = {"hash": digest, "epsilon": epsilon, "delta": delta_text, "dearest": cost, "attempts": attempts}
+        self._append("plan", body)
+
+    def charge(
+        self,
+        *,
+        plan: str,
+        round: int,
+        attempt: int,
+        release: str,
+        D: int,
+        variance: int,
+        honest: int,
+        delta: float,
+    ) -> Charged:
+        """Charge one release; when this returns, the charge is on the medium.
+
+        Args:
+          plan: hash of a plan that stands in this ledger.
+          D: integer sensitivity of the release.
+          variance: of this store's own noise, in D's units squared.
+          honest: h, stores whose shares add up; 1 when this store's noise stands alone.
+          delta: of the epsilon that the line shows.
+
+        Returns:
+          A token that one release uses up.
+
+        Raises:
+          PrivacyRefused: charged before, dearer than its plan says, a clock behind the last line, or the ledger
+            stopped. Nothing may be released.
+        """
+        if D < 1 or variance < 1 or honest < 1:
+            raise PrivacyRefused("D, variance and honest are whole numbers from 1; nothing was charged or released")
+        with self._guard:
+            rho = charge_rho(D, variance, honest)
+            after = self.would_spend(rho, delta)
+            body = {"plan": plan, "round": round, "attempt": attempt, "release": release, "event": EVENT}
+            body |= {"D": str(D), "variance": str(variance), "honest": honest, "rho": fraction_string(rho)}
+            body |= {"delta": decimal_string(delta), "epsilon_after": epsilon_string(after)}
+            line = self._append("charge", body | {"rehearsal": self.rehearsal})
+            return Charged(line.seq, rho, after, self._refuse_unusable)
+
+    def release(self, charged: Charged, digest: str) -> None:
+        """Record the hash of what is about to be sent on a spent token; once for each charge."""
+        if not charged.spent:
+            raise PrivacyRefused(f"the charge at line {charged.seq + 1} is not spent; nothing was released")
+        self._append("release", {"charge": charged.seq, "hash": digest})
+
+    def abort(self, *, plan: str, round: int, attempt: int, reason: str) -> None:
+        """Record that a round ended without a result. Refunds nothing.
+
+        Args:
+          reason: one lower-case word, such as "below-quorum".
+        """
+        self._append("abort", {"plan": plan, "round": round, "attempt": attempt, "reason": reason})
+
+    def witness(self, receipt: Receipt, coordinator: bytes) -> None:
+        """Append the coordinator's receipt of a round.
+
+        Args:
+          coordinator: its pinned public key.
+
+        Raises:
+          PrivacyRefused: the receipt carries this store's own signature on a head that is not here: the ledger was
+            rolled back. The store stops, whoever sent it.
+          ProtocolError: it is forged, or does not witness this ledger. It is not appended; the store goes on.
+        """
+        with self._guard:
+            self._refuse_unusable()
+            own = [head for head in self._chain.own(receipt) if head.holds()]
+            if any(head.head not in self._chain.heads for head in own):
+                self._stop("a receipt proves that it was rolled back: it lacks a head that its own key signed")
+            if receipt.coordinator != coordinator.hex():
+                raise ProtocolError("a receipt is of another coordinator than the pinned one; it was not used")
+            receipt.check()
+            if not own:
+                raise ProtocolError("a receipt lacks this store's own signed head; it was not used")
+            self._append("receipt", receipt.body())
+
+    def erased(self, customers: int) -> None:
+        """Record that customers were forgotten: a bucket and a day, nothing more. Writes nothing when none were."""
+        if customers > 0:
+            day = datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
+            self._append("erasure", {"customers": bucket(customers), "date": day})
+
+    def rotate(self, new: Identity) -> None:
+        """Hand the ledger to a new key: signed by the old, accepted by the new. Later lines are the new key's."""
+        with self._guard:
+            proof = rotation_proof(new, self.head, self._identity.public)
+            self._append("rotation", {"public": new.public.hex(), "proof": proof})
+            self._identity = new
+
+    def checkpoint(self) -> None:
+        """Record the running total; also written by itself every `CHECKPOINT_EVERY` lines."""
+        spending = self._chain.spending
+        self._append("checkpoint", {"charges": spending.charges, "rho": fraction_string(spending.lifetime)})
+
+    # ---- what it says
+
+    @property
+    def head(self) -> str:
+        """Hash of the last line, 64 hex digits."""
+        return self._chain.head
+
+    @property
+    def genesis(self) -> str:
+        """Hash of the first line: what a roster pins."""
+        return self._chain.genesis
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether noise came from a seed: then the ledger is evidence of nothing."""
+        return self._chain.rehearsal
+
+    def signed_head(self) -> SignedHead:
+        """The head with this store's signature: travels with every message, comes back in receipts."""
+        with self._guard:
+            self._refuse_unusable()
+            return SignedHead.make(self._identity, self.head)
+
+    @property
+    def lifetime_rho(self) -> Fraction:
+        """rho of everything ever charged here."""
+        return self._chain.spending.lifetime
+
+    def epsilon(self, delta: float) -> float:
+        """Lifetime epsilon."""
+        return epsilon_of(self.lifetime_rho, delta)
+
+    def would_spend(self, rho: Fraction, delta: float) -> float:
+        """Lifetime epsilon if `rho` were charged too; charges nothing."""
+        return epsilon_of(self.lifetime_rho + rho, delta)
+
+    def window_epsilon(self, days: int, delta: float, at: int, *, and_rho: Fraction = Fraction(0)) -> float:
+        """Epsilon of what was charged in the last `days` x 24 h up to `at`, and of `and_rho` if it were too.
+
+        Raises:
+          PrivacyRefused: `at` is before the last line: an earlier now would see less of what was spent.
+        """
+        if at < self._chain.time:
+            raise self._behind(at)
+        return epsilon_of(self._chain.spending.window(days, at) + and_rho, delta)
+
+    # ---- how it is written
+
+    def _append(self, kind: str, body: Mapping[str, Any]) -> Line:
+        """Admit, write and fsync one line. From the first byte until the fsync is through the ledger counts as
+        stopped, so an exception of any sort leaves it stopped."""
+        with self._guard:
+            self._refuse_unusable()
+            if self._chain.seq and self._chain.seq % CHECKPOINT_EVERY == 0 and kind != "checkpoint":
+                self.checkpoint()
+            at = self._clock()
+            if at < self._chain.time:
+                raise self._behind(at)
+            if kind == "erasure":
+                at = self._chain.time
+            line = self._admitted(kind, body, at)
+            self._stopped = "an earlier write did not end"
+            self._write(line)
+            self._stopped = None
+            return line
+
+    def _admitted(self, kind: str, body: Mapping[str, Any], at: int) -> Line:
+        try:
+            chain = self._chain
+            line = make_line(self._identity, seq=chain.seq, prev=chain.head, time=at, kind=kind, body=body)
+            chain.admit(line)
+        except Fault as fault:
+            raise PrivacyRefused(
+                f"{self.path}: a {kind} line was refused: {fault.rule}: {fault.message}; nothing was released"
+            ) from fault
+        return line
+
+    def _write(self, line: Line) -> None:
+        data = line.raw + b"\n"
+        try:
+            write_all(self._disk, self._file, data, self._end)
+        except OSError as error:
+            raise PrivacyRefused(
+                f"{self.path}: cannot write a {line.kind} line: {error.strerror}; nothing was released",
+                "free space, then open the ledger again: what was half written is charged",
+            ) from error
+        try:
+            self._disk.fsync(self._file)
+        except OSError as error:
+            self._stop(f"an fsync failed ({error.strerror}), so its last line may not be on the medium")
+        self._end += len(data)
+
+    def _stop(self, reason: str) -> None:
+        """Stop for good: this object, and by a file beside the ledger every later one."""
+        self._stopped = reason
+        with contextlib.suppress(OSError):  # without a marker, the next opening still rewrites the last line first
+            put(self._disk, self._marker, f"{reason}\n".encode())
+        raise self._refusal(reason)
+
+    @property
+    def _marker(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.stopped")
+
+    def _refuse_stopped(self) -> None:
+        if self._marker.exists():
+            raise self._refusal(self._marker.read_text(errors="replace").strip()[:500])
+
+    def _refusal(self, reason: str) -> PrivacyRefused:
+        return PrivacyRefused(
+            f"{self.path} stopped: {reason}; nothing was released", "see docs/ledger.md, After a stop"
+        )
+
+    def _behind(self, at: int) -> PrivacyRefused:
+        return PrivacyRefused(
+            f"the clock is {self._chain.time - at} s behind the ledger's last line; nothing was released",
+            "set the clock right: a ledger's time never runs backwards",
+        )
+
+    def _refuse_unusable(self) -> None:
+        if os.getpid() != self._process:
+            raise PrivacyRefused("a ledger was carried over a fork; nothing was released", "open it in one process")
+        if self._stopped is not None:
+            raise self._refusal(self._stopped)
+        if not self._disk.is_at(self._file, self.path) or self._disk.size(self._file) != self._end:
+            self._stopped = "its file was changed, moved or replaced while it was open"
+            raise self._refusal(self._stopped)

@@ -1,0 +1,82 @@
+"""What a store has spent: rho composed over charges, for its life and in a sliding window; epsilon from rho.
+
+Charges compose by addition (zCDP; Bun and Steinke 2016, arXiv:1605.02635v1, Lemma 1.7). Each is rounded up to a
+multiple of 2^-128 first, so that sums stay short and never too low. Numbers are exact until the last step.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from decimal import ROUND_CEILING, Decimal, localcontext
+from fractions import Fraction
+
+from fedcart.shared.privacy.conversion import zcdp_epsilon
+
+GRID = 1 << 128
+DAY = 86_400
+
+
+def charge_rho(D: int, variance: int, honest: int) -> Fraction:
+    """rho of one integer sum: D^2 / (2 h variance), exact.
+
+    `honest` independent shares of variance `variance` add up to noise of h x variance; that the sum of discrete
+    Gaussians is as good as one is part of the mechanism's own bound (SECAGG section 6).
+
+    Args:
+      D: how far one customer moves the sum, in its integer units.
+      variance: of this store's own noise, in the same units squared.
+      honest: h, how many stores' shares add up; 1 when this store adds all of it.
+    """
+    return Fraction(D * D, 2 * honest * variance)
+
+
+class Spending:
+    """A running total and its history, in order of time."""
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+        self._totals: list[int] = [0]  # in units of 1 / GRID; totals[i] = before charge i
+
+    def add(self, time: int, rho: Fraction) -> None:
+        """One more charge, no earlier than the last."""
+        self._times.append(time)
+        self._totals.append(self._totals[-1] + -(-rho.numerator * GRID // rho.denominator))
+
+    @property
+    def charges(self) -> int:
+        """How many were added."""
+        return len(self._times)
+
+    @property
+    def lifetime(self) -> Fraction:
+        """rho of all charges."""
+        return Fraction(self._totals[-1], GRID)
+
+    def since(self, time: int) -> Fraction:
+        """rho of the charges at `time` or later."""
+        first = bisect.bisect_left(self._times, time)
+        return Fraction(self._totals[-1] - self._totals[first], GRID)
+
+    def window(self, days: int, now: int) -> Fraction:
+        """rho of the last `days` times 24 hours up to `now`, both ends included."""
+        return self.since(now - days * DAY)
+
+
+def epsilon_of(rho: Fraction, delta: float) -> float:
+    """Lifetime or window epsilon of an exact rho, never too low."""
+    if rho == 0:
+        return zcdp_epsilon(0.0, delta)
+    return zcdp_epsilon(math.nextafter(float(rho), math.inf), delta)
+
+
+def epsilon_string(epsilon: float) -> str:
+    """Six decimals, rounded up: what a line and a reader see."""
+    with localcontext() as context:
+        context.prec = 400
+        return format(Decimal(epsilon).quantize(Decimal("0.000001"), ROUND_CEILING), "f")
+
+
+def fraction_string(value: Fraction) -> str:
+    """'num/den' in lowest terms."""
+    return f"{value.numerator}/{value.denominator}"
