@@ -19,9 +19,11 @@ from fedcart.shared.secagg.keys import (
     seal_box,
     self_mask_key,
 )
-from fedcart.shared.secagg.messages import Boxes, Evidence, Keys, Signed, Train, Unmask, box_bytes
+from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, Row, TrainWord, Unmask, box_bytes
 from fedcart.shared.secagg.parameters import SecAggCohort
 from fedcart.shared.secagg.pins import Pins, survivors_hash
+from fedcart.shared.secagg.requests import BoxesRequest, ConfirmRequest, Delivery, KeysRequest, Train, UnmaskRequest
+from fedcart.shared.secagg.wire import spell
 
 A, B, C = (bytes([letter]) * 32 for letter in b"abc")
 S = b"s" * 64
@@ -37,22 +39,39 @@ PINS = Pins(
     coordinator=b"z" * 32,
 )
 BOX = b"x" * box_bytes(PINS)
+HASHES = (A, B, C, A)
+
+
+def row(sender: int, receiver: int) -> Row:
+    return Row(A, sender, receiver, B, BOX, HASHES, S)
+
+
 MESSAGES: dict[str, tuple[Any, Any]] = {
     "keys": (Keys(A, 3, B, C, ((A, B), (B, C)), S), lambda raw: Keys.parse(raw, PINS)),
-    "boxes": (Boxes(A, 3, B, {0: BOX, 4: BOX}, S), lambda raw: Boxes.parse(raw, PINS)),
-    "train": (Train(A, 1, 7, 0, B, (0, 1, 2, 4), S), lambda raw: Train.parse(raw, PINS)),
-    "signed": (Signed(3, A, B, C, S), lambda raw: Signed.parse(raw, "CONFIRM")),
-    "evidence": (
-        Evidence(A, (Signed(0, A, B, C, S), Signed(4, A, B, C, S)), S),
-        lambda raw: Evidence.parse(raw, PINS, "UNMASK"),
-    ),
+    "boxes": (Boxes(A, 3, B, HASHES, {0: row(3, 0), 4: row(3, 4)}, S), lambda raw: Boxes.parse(raw, PINS)),
+    "train word": (TrainWord(3, A, B, C, S), TrainWord.parse),
+    "confirm word": (ConfirmWord(3, A, B, C, S), ConfirmWord.parse),
     "unmask": (Unmask(3, A, B, C, {0: A, 1: B}, {2: C}, S), lambda raw: Unmask.parse(raw, PINS)),
+    "keys request": (KeysRequest(A, 2**40, S), KeysRequest.parse),
+    "boxes request": (
+        BoxesRequest(A, {i: Keys(A, i, B, C, ((A, B), (B, C)), S) for i in (0, 4)}, S),
+        lambda raw: BoxesRequest.parse(raw, PINS),
+    ),
+    "delivery": (Delivery(A, 3, {0: row(0, 3), 4: row(4, 3)}, S), lambda raw: Delivery.parse(raw, PINS)),
+    "train": (Train(A, 1, 7, 0, B, (0, 1, 2, 4), S), lambda raw: Train.parse(raw, PINS)),
+    "confirm request": (
+        ConfirmRequest(A, (TrainWord(0, A, B, C, S), TrainWord(4, A, B, C, S)), S),
+        lambda raw: ConfirmRequest.parse(raw, PINS),
+    ),
+    "unmask request": (
+        UnmaskRequest(A, (ConfirmWord(0, A, B, C, S), ConfirmWord(4, A, B, C, S)), S),
+        lambda raw: UnmaskRequest.parse(raw, PINS),
+    ),
 }
 
 
 def spelled(name: str) -> bytes:
-    message = MESSAGES[name][0]
-    return message.body() + message.signature
+    return spell(MESSAGES[name][0])
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -64,7 +83,7 @@ def test_what_is_written_is_read_back(name: str) -> None:
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_cut_short_anywhere_is_refused(name: str) -> None:
     raw = spelled(name)
-    for length in range(len(raw)):
+    for length in {*range(min(len(raw), 400)), *range(0, len(raw), 37), len(raw) - 1}:
         with pytest.raises(ProtocolError):
             MESSAGES[name][1](raw[:length])
 
@@ -119,6 +138,11 @@ def test_another_number_of_rounds_than_the_plans_is_refused() -> None:
 def test_the_context_binds_round_release_block_model_cohort_and_epoch(change: dict[str, Any]) -> None:
     train = MESSAGES["train"][0]
     assert dataclasses.replace(train, **change).context() != train.context()
+
+
+def test_no_two_messages_are_signed_in_one_domain() -> None:
+    domains = [message.DOMAIN for message, _ in MESSAGES.values()] + [Row.DOMAIN]
+    assert len(set(domains)) == len(domains)
 
 
 def test_a_digest_separates_labels_and_parts() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -48,9 +49,27 @@ def pair_mask_key(private: bytes, public: bytes, context: bytes, one: int, other
     return _derive(_agree(private, public), context, b"pair" + ids(min(one, other), max(one, other)))
 
 
-def seal_box(private: bytes, public: bytes, tag: bytes, sender: int, receiver: int, content: bytes) -> bytes:
+def commitment(tag: bytes, owner: int, round_number: int, b: bytes) -> bytes:
+    """H(b) of one store and round: what a rebuilt b is checked against."""
+    return digest("b", tag, ids(owner, round_number), b)
+
+
+def share_hash(tag: bytes, owner: int, holder: int, round_number: int, kind: bytes, share: bytes) -> bytes:
+    """H(share): what a share that comes back is checked against. `kind` is b"b" or b"key"."""
+    return digest("share", tag, ids(owner, holder, round_number), kind, share)
+
+
+def seal_box(
+    private: bytes,
+    public: bytes,
+    tag: bytes,
+    sender: int,
+    receiver: int,
+    content: bytes,
+    draw: Callable[[int], bytes] = os.urandom,
+) -> bytes:
     """AES-256-GCM under a key of the ordered pair: nonce | ciphertext | tag; sender and receiver are authenticated."""
-    nonce = os.urandom(NONCE_BYTES)
+    nonce = draw(NONCE_BYTES)
     key = _derive(_agree(private, public), tag, b"box" + ids(sender, receiver))
     return nonce + AESGCM(key).encrypt(nonce, content, tag + ids(sender, receiver))
 

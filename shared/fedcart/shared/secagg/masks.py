@@ -1,11 +1,14 @@
 """Masks: AES-256-CTR streams read as little-endian words, added into a vector of Z_2^32 or Z_2^64.
 
-Each key is used for one stream only (it is derived with the round's ctx), so the counter starts at 0. The stream is
-made and added a block at a time, so that no second vector is ever held.
+Each key is used for one stream only (it is derived with the round's ctx), so the counter starts at 0. Streams are
+made and added a block at a time, all keys' streams into one block before the next: the block stays in the cache and
+no second vector is ever held.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -15,12 +18,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from fedcart.shared.errors import ProtocolError
 
 Words = npt.NDArray[np.uint32] | npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 Bits = Literal[32, 64]
 
 BLOCK_BYTES = 2**17
 """Bytes made at a time; two of them stay in the second-level cache."""
 KEY_BYTES = 32
 _DTYPES: dict[int, np.dtype[Any]] = {32: np.dtype("<u4"), 64: np.dtype("<u8")}
+_SIGNED: dict[int, np.dtype[Any]] = {4: np.dtype("<i4"), 8: np.dtype("<i8")}
 _ZEROS = bytes(BLOCK_BYTES)
 
 
@@ -32,22 +37,63 @@ def words(length: int, bits: Bits) -> Words:
     return made
 
 
+def to_words(values: npt.NDArray[np.int64], bits: Bits) -> Words:
+    """Signed integers as words of Z_2^bits, [d] -> [d], a copy.
+
+    Raises:
+      ProtocolError: a value that bits cannot hold: it would come back as another one.
+    """
+    made = words(len(values), bits)
+    if bits == 32 and len(values) and not (values.min() >= -(2**31) and values.max() < 2**31):
+        raise ProtocolError("a value lies outside the 32 bits of the plan's modulus; nothing was masked")
+    made[:] = values.astype(np.int64, copy=False).view(np.uint64)  # wraps
+    return made
+
+
+def to_integers(vector: Words) -> Integers:
+    """Words read as signed integers of the same width; a view."""
+    read: Integers = vector.view(_SIGNED[vector.itemsize])
+    return read
+
+
+def check_words(vector: Words, length: int, bits: Bits) -> None:
+    """Raises ProtocolError unless `vector` is one row of `length` words of `bits` bits."""
+    if not isinstance(vector, np.ndarray) or vector.dtype != _DTYPES[bits] or vector.shape != (length,):
+        raise ProtocolError(f"a vector is not the plan's {length} words of {bits} bits; it was not used")
+    if not vector.flags.c_contiguous:
+        raise ProtocolError("a vector is not contiguous; it was not used")
+
+
+def vector_hash(vector: Words) -> bytes:
+    """H(y): SHA-256 of the words, little-endian."""
+    return hashlib.sha256(vector.view(np.uint8).data).digest()
+
+
 def add_mask(into: Words, key: bytes, *, negative: bool = False) -> None:
-    """into += PRG(key), or -= when negative, mod 2^bits and in place.
+    """into += PRG(key), or -= when negative; see `add_masks`."""
+    add_masks(into, [(key, negative)])
+
+
+def add_masks(into: Words, keys: Iterable[tuple[bytes, bool]]) -> None:
+    """into += PRG(key) for each (key, False), -= for each (key, True), mod 2^bits and in place.
 
     Args:
       into: [d], contiguous, uint32 or uint64.
-      key: 32 bytes, never used for another vector.
+      keys: 32 bytes each, never used for another vector.
     """
-    if len(key) != KEY_BYTES:
-        raise ProtocolError(f"a mask key has {len(key)} bytes, not {KEY_BYTES}; nothing was masked")
     if into.dtype not in _DTYPES.values() or into.ndim != 1 or not into.flags.c_contiguous:
         raise ProtocolError("a masked vector is one row of uint32 or uint64 words; nothing was masked")
-    cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+    streams = []
+    for key, negative in keys:
+        if len(key) != KEY_BYTES:
+            raise ProtocolError(f"a mask key has {len(key)} bytes, not {KEY_BYTES}; nothing was masked")
+        cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+        streams.append((cipher.update_into, np.subtract if negative else np.add))
     buffer = bytearray(BLOCK_BYTES)
     stream: npt.NDArray[Any] = np.frombuffer(buffer, dtype=into.dtype)
-    operation = np.subtract if negative else np.add
     for start in range(0, len(into), len(stream)):
         part = into[start : start + len(stream)]
-        cipher.update_into(_ZEROS[: part.nbytes] if part.nbytes < BLOCK_BYTES else _ZEROS, buffer)
-        operation(part, stream[: len(part)], out=part)
+        zeros, mask = _ZEROS[: part.nbytes] if part.nbytes < BLOCK_BYTES else _ZEROS, stream[: len(part)]
+        for write, operation in streams:
+            write(zeros, buffer)
+            operation(part, mask, out=part)

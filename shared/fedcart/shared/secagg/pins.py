@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from fedcart.shared.errors import ConfigError
+from fedcart.shared.errors import ConfigError, PrivacyRefused
 from fedcart.shared.secagg.keys import digest, ids
 from fedcart.shared.secagg.masks import Bits
 from fedcart.shared.secagg.parameters import SecAggCohort
@@ -53,6 +53,21 @@ class Pins:
     def tag(self, epoch: int) -> bytes:
         """H(run, epoch, roster, plan): what binds every message to this epoch."""
         return digest("tag", self.run, epoch.to_bytes(8, "big"), self.roster, self.plan)
+
+
+def require_known(pins: Pins, known: Collection[bytes]) -> None:
+    """Every participant whose key a store does not know out of band counts as a colluder: invented members are free.
+
+    Raises:
+      PrivacyRefused: there are more than c of them.
+    """
+    unknown = sum(public not in known for public in pins.identities.values())
+    if unknown > pins.cohort.colluders:
+        raise PrivacyRefused(
+            f"{unknown} of the plan's participants are unknown here, over its {pins.cohort.colluders} colluders; "
+            "no aggregation was entered",
+            "compare their fingerprints with their owners and add them to [trust] known_stores in policy.toml",
+        )
 
 
 def survivors_hash(survivors: tuple[int, ...]) -> bytes:
