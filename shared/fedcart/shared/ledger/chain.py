@@ -63,6 +63,8 @@ class Chain:
             raise Fault("time", f"time runs back by {self.time - line.time} s")
         if (line.kind == "genesis") != (self.seq == 0):
             raise Fault("genesis", "genesis is the first line and no other")
+        if self.key is None and line.kind != "genesis":
+            raise Fault("genesis", "no genesis stands before it, so nobody is known to sign")
         signer = bytes.fromhex(line.body["public"]) if self.key is None else self.key
         if self._every or line.kind == "rotation":
             line.check_signature(signer)

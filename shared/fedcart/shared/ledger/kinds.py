@@ -50,7 +50,7 @@ SIG = _text(r"[0-9a-f]{128}")
 NAME = _text(r"[^\x00-\x1f\x7f]{1,200}")
 SLUG = _text(r"[a-z][a-z0-9_-]{0,63}")
 POSITIVE = _text(r"[1-9][0-9]{0,99}")  # an integer >= 1
-FRACTION = _text(r"0/1|[1-9][0-9]{0,299}/[1-9][0-9]{0,299}")
+FRACTION = _text(r"0/1|[1-9][0-9]{0,219}/[1-9][0-9]{0,219}")
 DECIMAL = _text(r"(0|[1-9][0-9]{0,399})(\.[0-9]{1,400})?")
 COUNT, FROM_ONE = _number(0), _number(1)
 

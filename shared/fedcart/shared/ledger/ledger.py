@@ -28,6 +28,8 @@ from fedcart.shared.ledger.lines import Fault, Line, make_line, parse_line
 from fedcart.shared.ledger.receipts import Receipt, SignedHead
 from fedcart.shared.ledger.spending import charge_rho, epsilon_of, epsilon_string, fraction_string
 
+MOST = 10**100
+"""Above D and variance."""
 CHECKPOINT_EVERY = 256
 """Lines between checkpoints."""
 DISK = Disk()
@@ -237,7 +239,7 @@ class Ledger:
           PrivacyRefused: charged before, dearer than its plan says, a clock behind the last line, or the ledger
             stopped. Nothing may be released.
         """
-        if D < 1 or variance < 1 or honest < 1:
+        if not (1 <= D < MOST and 1 <= variance < MOST and 1 <= honest < 2**53):
             raise PrivacyRefused("D, variance and honest are whole numbers from 1; nothing was charged or released")
         with self._guard:
             rho = charge_rho(D, variance, honest)
@@ -325,6 +327,10 @@ class Ledger:
         with self._guard:
             self._refuse_unusable()
             return SignedHead.make(self._identity, self.head)
+
+    def was_charged(self, plan: str, round: int, attempt: int, release: str) -> bool:
+        """Whether this very release was charged before; a second charge of it is refused."""
+        return (plan, round, attempt, release) in self._chain.charged
 
     @property
     def lifetime_rho(self) -> Fraction:

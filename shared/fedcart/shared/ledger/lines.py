@@ -22,6 +22,8 @@ DOMAIN = "ledger"
 START = "0" * 64
 MOST_BYTES = 1 << 20
 """Of one line: a receipt with the heads of 3,000 stores fits."""
+YEAR_10000 = 253_402_300_800
+"""Seconds since 1970; times lie before it."""
 _FIELDS = {"v", "seq", "prev", "time", "kind", "body", "sig"}
 
 
@@ -95,7 +97,7 @@ def parse_line(raw: bytes) -> Line:
     kind, body = found["kind"], found["body"]
     if not isinstance(kind, str) or kind not in BODIES:
         raise Fault("kind", f"unknown kind {kind!r:.40}")
-    if not all(type(found[name]) is int and 0 <= found[name] < 2**53 for name in ("seq", "time")):
+    if not all(type(found[name]) is int and 0 <= found[name] < YEAR_10000 for name in ("seq", "time")):
         raise Fault("fields", "seq and time are whole numbers from 0")
     if not HASH(found["prev"]) or not SIG(found["sig"]):
         raise Fault("fields", "prev has 64 and sig 128 hexadecimal digits")

@@ -65,9 +65,11 @@ class Spending:
 
 def epsilon_of(rho: Fraction, delta: float) -> float:
     """Lifetime or window epsilon of an exact rho, never too low."""
-    if rho == 0:
-        return zcdp_epsilon(0.0, delta)
-    return zcdp_epsilon(math.nextafter(float(rho), math.inf), delta)
+    try:
+        above = math.nextafter(float(rho), math.inf) if rho else 0.0
+    except OverflowError:
+        above = math.inf
+    return zcdp_epsilon(above, delta)
 
 
 def epsilon_string(epsilon: float) -> str:
