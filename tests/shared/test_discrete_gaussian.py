@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from fedcart.shared.errors import ConfigError
+from fedcart.shared.privacy import bernoulli_exp
 from fedcart.shared.privacy import discrete_gaussian as module
-from fedcart.shared.privacy.bernoulli_exp import exp_bounds, is_under
+from fedcart.shared.privacy.bernoulli_exp import UNDECIDED, exp_bounds, is_under, under_graph
 from fedcart.shared.privacy.discrete_gaussian import add_discrete_gaussian, discrete_gaussian
 from fedcart.shared.privacy.keystream import Keystream
 
@@ -242,7 +243,7 @@ def test_floats_err_far_less_than_what_is_not_trusted(halvings: int, place: floa
     cells = module._cells(variance)
     period, last = int(cells.jump.max()), int(np.abs(cells.start).max())
     x = int(place * last) + halvings * period
-    found = float(module._graph(cells, np.array([x]), np.array([halvings]))[0])
+    found = bernoulli_exp._scaled_graph(np.array([x]), variance, cells.height, np.array([halvings])).item()
     with localcontext() as context:
         context.prec = 60
         true = float(cells.height * 2**halvings * (Decimal(-x * x) / (2 * variance)).exp())
@@ -268,9 +269,21 @@ def test_the_tail_has_no_end() -> None:
     for side in (1, -1):
         at = int(np.flatnonzero(cells.jump == side * period)[0]) + cells.whole
         words = [at << 48, 0, 64, 1 << 63]  # the cell; 70 periods; far above the graph
-        x, rejected = module._propose(cells, 1, Scripted(words), module.UNDECIDED)
+        x, rejected = module._propose(cells, 1, Scripted(words), UNDECIDED)
         assert x.tolist() == [int(cells.start[at]) + side * 70 * period]
         assert rejected.tolist() == [0]
+
+
+@pytest.mark.parametrize("undecided", [UNDECIDED, math.inf])
+def test_points_lie_under_the_graph_as_often_as_it_is_high(undecided: float) -> None:
+    """Bernoulli(exp(-x^2 / 2 variance)) for some x, by float and by integers."""
+    count, variance = 4_000, 12345
+    for x in (0, 1, 50, 111, 250, 400):
+        points = np.full(count, x)
+        nothing = np.zeros(count, np.int64)
+        under = under_graph(points, variance, 1, nothing.astype(float), nothing, key(f"under {x}"), undecided)
+        p = math.exp(-x * x / 2 / variance)
+        assert abs(under.sum() - count * p) <= 4.9 * math.sqrt(count * p * (1 - p))
 
 
 # ---- the stream
@@ -324,10 +337,21 @@ def test_noise_is_added_to_whole_int64_arrays_only(total: np.ndarray) -> None:
 
 # ---- mistakes, each caught by name
 
+
+def untrusting(found: ModuleType, variance: int, count: int) -> np.ndarray:
+    total = np.zeros(count, np.int64)
+    found.add_discrete_gaussian(total, variance, key("exact"), undecided=math.inf)
+    return total
+
+
 CHECKS: dict[str, Callable[[ModuleType], bool]] = {
     "cells": lambda m: all(right_cells(m, variance) for variance in (1, 9, REAL)),
     "law": lambda m: all(fit(m.discrete_gaussian(v, 500_000, key("law")), v) > ERROR for v in (1, 9, 2500)),
     "real law": lambda m: fit(m.discrete_gaussian(REAL, 10_000_000, key("real")), REAL) > ERROR,
+    "exact law": lambda m: all(fit(untrusting(m, v, 300_000), v) > ERROR for v in (9, REAL)),
+    "exact is the same": lambda m: np.array_equal(
+        untrusting(m, REAL, 300_000), m.discrete_gaussian(REAL, 300_000, key("exact"))
+    ),
     "variance": lambda m: variance_is_right(m.discrete_gaussian(REAL, 10_000_000, key("real")), REAL),
     "tail": lambda m: tail_is_right(m.discrete_gaussian(REAL, 10_000_000, key("real")), REAL, 4),
 }
@@ -339,7 +363,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "the proposal's uniform again": ("law", "halvings, stream, undecided)\n", f"halvings, {AGAIN}, undecided)\n"),
     "scale 5 % too large": ("real law", "_cells(variance)\n    flat", "_cells(variance * 441 // 400)\n    flat"),
     "scale 0.2 % too small": ("variance", "_cells(variance)\n    flat", "_cells(variance * 249 // 250)\n    flat"),
-    "graph of exp(-x^2 / variance)": ("law", "/ (2.0 * cells.variance)", "/ cells.variance"),
+    "graph of exp(-x^2 / variance)": ("law", "/ (2.0 * variance)\n    scaled", "/ variance\n    scaled"),
     "no halving": ("tail", "halvings * math.log(2) - x", "-x"),
     "halving without moving": ("tail", "x[edge] += jump * halvings", "pass"),
     "the left tail goes right": ("tail", "[period, -period]", "[period, period]"),
@@ -350,16 +374,21 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "whole cells over the graph": ("cells", "np.floor(least * (1 - UNDECIDED))", "np.ceil(least)"),
     "left columns one too near": ("law", "[begin, begin + 1]", "[begin, begin]"),
     "rejected samples stay": ("law", "while rejected.size:", "while False:"),
+    "the exact route says yes": ("exact law", "under[i] = is_under(", "under[i] = True or is_under("),
+    "the exact route forgets the level": ("exact is the same", "(level << bits) + word", "word"),
+    "the exact route forgets the halving": ("exact is the same", "int(halvings[i]), int(words[i])", "0, int(words[i])"),
     "low bits missing": ("real law", "x += (words &", "x += 0 * (words &"),
 }
 
 
 def changed(old: str, new: str) -> ModuleType:
-    """The sampler with one piece of its text replaced."""
-    text = inspect.getsource(module)
-    assert text.count(old) == 1, old
-    found = ModuleType(module.__name__)
-    exec(compile(text.replace(old, new), "changed", "exec"), found.__dict__)
+    """The sampler with one piece of the text of its two modules replaced."""
+    texts = {part: inspect.getsource(part) for part in (bernoulli_exp, module)}
+    assert sum(text.count(old) for text in texts.values()) == 1, old
+    below, found = (ModuleType(part.__name__) for part in texts)
+    for part, copy in zip(texts, (below, found), strict=True):
+        exec(compile(texts[part].replace(old, new), "changed", "exec"), copy.__dict__)
+    found.__dict__["under_graph"] = below.under_graph
     return found
 
 

@@ -1,8 +1,8 @@
 """The discrete Gaussian N_Z(0, variance): integers x with probability proportional to exp(-x^2 / (2 variance)).
 
 Exact, tails included: no table is rounded and nothing is cut off (docs/decisions/0006-discrete-gaussian.md). Floats
-only compare, and only where a proven error cannot change the answer; `bernoulli_exp` decides the rest in integers.
-Time is not constant: look-ups, rejections and their number depend on what is drawn.
+only compare, and only where a proven error cannot change the answer (`bernoulli_exp`). Time is not constant: look-ups
+and the number of rejections depend on what is drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.errors import ConfigError
-from fedcart.shared.privacy.bernoulli_exp import is_under
+from fedcart.shared.privacy.bernoulli_exp import UNDECIDED, under_graph
 from fedcart.shared.privacy.keystream import Keystream
 
 Int64Array = npt.NDArray[np.int64]
@@ -26,9 +26,6 @@ MOST_VARIANCE = 1 << 60
 BLOCK = 1 << 15
 """Samples drawn together; words, cells and samples of a block should stay in cache. Another BLOCK, other samples."""
 CELL_BITS = 16
-UNDECIDED = 2.0**-30
-"""Half-width of the interval in which a float comparison is not trusted, over (both sides + 1). Their error is below
-2^-39 of that: 2^-40 on the right, 2^-51 on the left."""
 
 
 def discrete_gaussian(variance: int, count: int, stream: Keystream) -> Int64Array:
@@ -38,8 +35,8 @@ def discrete_gaussian(variance: int, count: int, stream: Keystream) -> Int64Arra
     these, as rejected samples are drawn again at the end of their block: a shorter draw is no prefix of a longer one.
 
     Args:
-      variance: in squared integer units, exact, 1 <= variance <= 2^60. (The variance of the samples is a little less
-        where it is small: 1 - 2e-7 at 1; Canonne, Kamath, Steinke 2020, arXiv:2004.00010v5, Corollary 9.)
+      variance: the distribution's parameter, in squared integer units, exact, 1 <= variance <= 2^60. (The variance of
+        the samples is a little less where it is small: 1 - 2e-7 at 1.)
 
     Raises:
       ConfigError: a variance or count that is not an int in range; nothing was drawn.
@@ -108,32 +105,8 @@ def _propose(cells: _Cells, count: int, stream: Keystream, undecided: float) -> 
     level, jump = cells.level[which], cells.jump[which]
     halvings = np.where(jump == 0, 0, _trailing_zeros(edge.size, stream))
     x[edge] += jump * halvings
-    kept = _under_graph(cells, x[edge], level, halvings, stream, undecided)
+    kept = under_graph(x[edge], cells.variance, cells.height, level, halvings, stream, undecided)
     return x, edge[~kept]
-
-
-def _under_graph(
-    cells: _Cells, x: Int64Array, level: Float64Array, halvings: Int64Array, stream: Keystream, undecided: float
-) -> npt.NDArray[np.bool_]:
-    """[points] whether level + u < height exp(-x^2 / 2 variance) 2^halvings, u fresh and uniform in [0, 1)."""
-    words = stream.words(x.size)
-    left = level + words * 2.0**-64
-    right = _graph(cells, x, halvings)
-    under: npt.NDArray[np.bool_] = left < right
-    for i in np.flatnonzero(np.abs(left - right) <= undecided * (left + right + 1)).tolist():
-        point = (int(x[i]), cells.variance, cells.height, int(level[i]), int(halvings[i]), int(words[i]))
-        under[i] = is_under(*point, stream)
-    return under
-
-
-def _graph(cells: _Cells, x: Int64Array, halvings: Int64Array) -> Float64Array:
-    """[points] height exp(-x^2 / 2 variance) 2^halvings, to 2^-40 (itself + 1).
-
-    The two terms of the exponent err by 2^-51 of themselves. They are below 2^9, or else both the true and the computed
-    value are under 2^-400. exp errs by a few units in the last place; 2^-41 would do.
-    """
-    exponent = halvings * math.log(2) - x.astype(np.float64) ** 2 / (2.0 * cells.variance)
-    return cells.height * np.exp(exponent)
 
 
 def _trailing_zeros(count: int, stream: Keystream) -> Int64Array:
