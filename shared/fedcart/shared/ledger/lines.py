@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcart.shared.canonical import canonical_bytes
-from fedcart.shared.errors import FedcartError, ProtocolError
+from fedcart.shared.errors import ProtocolError
 from fedcart.shared.identity import Identity, verify
 from fedcart.shared.ledger.kinds import BODIES, HASH, SIG, VERSION, fault_in_body
 
@@ -24,6 +24,8 @@ MOST_BYTES = 1 << 20
 """Of one line: a receipt with the heads of 3,000 stores fits."""
 YEAR_10000 = 253_402_300_800
 """Seconds since 1970; times lie before it."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+"""What `canonical_bytes` writes, for what a JSON parser that knows no floats has read; twice as quick."""
 _FIELDS = {"v", "seq", "prev", "time", "kind", "body", "sig"}
 
 
@@ -85,10 +87,10 @@ def parse_line(raw: bytes) -> Line:
     if len(raw) > MOST_BYTES:
         raise Fault("canonical", f"a line of {len(raw)} bytes, over {MOST_BYTES}")
     try:
-        found = json.loads(raw)
-        if canonical_bytes(found) != raw:
+        found = json.loads(raw, parse_float=_refuse, parse_constant=_refuse)
+        if _ENCODER.encode(found).encode() != raw:
             raise Fault("canonical", "not in canonical bytes")
-    except (ValueError, RecursionError, FedcartError):
+    except (ValueError, RecursionError):
         raise Fault("canonical", "not canonical JSON") from None
     if not isinstance(found, dict) or set(found) != _FIELDS:
         raise Fault("fields", f"a line has the fields {', '.join(sorted(_FIELDS))} and no others")
@@ -104,6 +106,10 @@ def parse_line(raw: bytes) -> Line:
     if wrong := fault_in_body(kind, body):
         raise Fault("body", wrong)
     return Line(found["seq"], found["prev"], found["time"], kind, body, found["sig"], raw)
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(text)
 
 
 def _unsigned(line: Line) -> bytes:
