@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.ledger import Ledger, Receipt, SignedHead
 from fedcart.shared.ledger import ledger as ledger_module
+from fedcart.shared.ledger.lines import make_line
 from fedcart.shared.ledger.spending import DAY, Spending, charge_rho
 from fedcart.shared.ledger.verify import verify
 from fedcart.shared.privacy.conversion import zcdp_epsilon
@@ -438,22 +440,45 @@ def test_a_receipt_under_the_old_key_still_counts_after_rotation(tmp_path: Path)
     assert verify(path).findings == ()
 
 
-def test_ten_thousand_lines_open_within_seconds(tmp_path: Path) -> None:
-    """2 s is the aim on an idle core (docs/ledger.md gives the figure); the bound leaves room for a busy machine."""
-    import time
-
+@pytest.mark.parametrize(
+    ("charges", "seconds"), [(1_000, 1.0), pytest.param(10_000, 2.0, marks=pytest.mark.slow)], ids=["fast", "slow"]
+)
+def test_ten_thousand_lines_open_in_two_seconds_of_one_core(tmp_path: Path, charges: int, seconds: float) -> None:
     class Lazy(ledger_module.Disk):
         def fsync(self, descriptor: int) -> None:
             pass
 
-    path = tmp_path / "l"
-    with create(path, disk=Lazy()) as ledger:
-        for number in range(3_000):
+    with create(tmp_path / "l", disk=Lazy()) as ledger:
+        for number in range(charges):
             charge(ledger, number)
     began = time.process_time()
-    with reopen(path) as again:
-        assert again.lifetime_rho == pytest.approx(3_000 * RHO)
-    assert time.process_time() - began < 3
+    with reopen(tmp_path / "l") as again:
+        assert again.lifetime_rho == pytest.approx(charges * RHO)
+    assert time.process_time() - began < seconds
+
+
+def test_a_line_without_canonical_bytes_changes_nothing(tmp_path: Path) -> None:
+    with create(tmp_path / "l") as ledger:
+        with pytest.raises(InputError):
+            charge(ledger, release="\ud800")
+        charge(ledger)
+
+
+def test_a_ledger_whose_receipts_remember_more_than_it_holds_is_not_opened(tmp_path: Path) -> None:
+    """The key itself made the chain again, without a charge; the receipts in it tell."""
+    path = tmp_path / "l"
+    with create(path) as ledger:
+        send(ledger, 0)
+        ledger.witness(receipt_of(ledger), COORDINATOR.public)
+    lines = [json.loads(raw) for raw in path.read_bytes().splitlines()]
+    del lines[2:4]
+    prev, raw = "0" * 64, b""
+    for seq, line in enumerate(lines):
+        made = make_line(STORE, seq=seq, prev=prev, time=line["time"], kind=line["kind"], body=line["body"])
+        raw, prev = raw + made.raw + b"\n", made.hash
+    path.write_bytes(raw)
+    with pytest.raises(PrivacyRefused, match="line 3: receipt: it does not witness"):
+        reopen(path)
 
 
 def test_a_ledger_that_was_never_opened_charges_nothing(tmp_path: Path) -> None:

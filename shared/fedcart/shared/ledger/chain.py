@@ -138,13 +138,14 @@ class Chain:
 
     def _receipt(self, line: Line) -> None:
         receipt = Receipt.parse(line.body)
+        own = [head for head in self.own(receipt) if head.head in self.heads]
+        if not own or (self._every and not any(head.holds() for head in own)):
+            raise Fault("receipt", "it does not witness this ledger")
         if self._every:
             try:
                 receipt.check()
             except ProtocolError:
                 raise Fault("receipt", "its coordinator did not sign it") from None
-            if not any(head.head in self.heads and head.holds() for head in self.own(receipt)):
-                raise Fault("receipt", "it does not witness this ledger")
 
     def own(self, receipt: Receipt) -> list[SignedHead]:
         """The heads of a receipt that stand under a key of this ledger; whether they are signed is not asked here."""

@@ -358,8 +358,8 @@ class Ledger:
     # ---- how it is written
 
     def _append(self, kind: str, body: Mapping[str, Any]) -> Line:
-        """Admit, write and fsync one line. From the first byte until the fsync is through the ledger counts as
-        stopped, so an exception of any sort leaves it stopped."""
+        """Admit, write and fsync one line. From its admission until the fsync is through the ledger counts as stopped,
+        so an exception of any sort leaves it stopped."""
         with self._guard:
             self._refuse_unusable()
             if self._chain.seq and self._chain.seq % CHECKPOINT_EVERY == 0 and kind != "checkpoint":
@@ -369,8 +369,8 @@ class Ledger:
                 raise self._behind(at)
             if kind == "erasure":
                 at = self._chain.time
-            line = self._admitted(kind, body, at)
             self._stopped = "an earlier write did not end"
+            line = self._admitted(kind, body, at)
             self._write(line)
             self._stopped = None
             return line
@@ -380,7 +380,11 @@ class Ledger:
             chain = self._chain
             line = make_line(self._identity, seq=chain.seq, prev=chain.head, time=at, kind=kind, body=body)
             chain.admit(line)
-        except Fault as fault:
+        except InputError:  # no canonical bytes: nothing was changed
+            self._stopped = None
+            raise
+        except Fault as fault:  # nor here
+            self._stopped = None
             raise PrivacyRefused(
                 f"{self.path}: a {kind} line was refused: {fault.rule}: {fault.message}; nothing was released"
             ) from fault
