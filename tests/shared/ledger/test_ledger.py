@@ -455,6 +455,9 @@ def test_ten_thousand_lines_open_in_two_seconds_of_one_core(tmp_path: Path, char
     with reopen(tmp_path / "l") as again:
         assert again.lifetime_rho == pytest.approx(charges * RHO)
     assert time.process_time() - began < seconds
+    began = time.process_time()
+    assert verify(tmp_path / "l").findings == ()
+    assert time.process_time() - began < 7.5 * seconds
 
 
 def test_a_line_without_canonical_bytes_changes_nothing(tmp_path: Path) -> None:

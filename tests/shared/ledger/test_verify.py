@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -502,3 +503,16 @@ def test_a_ledger_is_readable_with_the_standard_library_alone(world: World) -> N
             total += Fraction(int(body["D"]) ** 2, 2 * body["honest"] * int(body["variance"]))
     assert total == 3 * RHO
     assert SENT in world.raw[3].decode()
+
+
+def test_every_kind_field_and_rule_is_documented() -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs/ledger.md").read_text()
+    rules = set[str]()
+    for module in (root / "shared/fedcart/shared/ledger").glob("*.py"):
+        rules |= set(
+            re.findall(r'(?:Fault|find)\((?:[^"()]+, )?(?:len\(lines\) \+ 1, )?"([a-z-]+)"', module.read_text())
+        )
+    assert {"canonical", "torn", "witness", "anchor", "charge-twice", "genesis", "signature"} <= rules
+    for word in [*rules, *BODIES, *(field for fields in BODIES.values() for field in fields)]:
+        assert f"`{word}`" in page, word
