@@ -20,6 +20,7 @@ import pytest
 from fedcart.shared.errors import FedcartError, InputError, PrivacyRefused
 from fedcart.shared.ledger import Ledger, torn
 from fedcart.shared.ledger.disk import Disk
+from fedcart.shared.ledger.file import LedgerFile
 from fedcart.shared.ledger.verify import verify
 from shared.ledger.ledger_cases import DELTA, PLAN, RHO, STORE, Clock, charge, create, reopen, send
 from shared.ledger.recorder import Careless, Recorder, Snapshot, Step, crashes, put, sent, without
@@ -205,11 +206,17 @@ def test_a_ledger_started_again_by_hand_does_not_trust_the_page_cache(tmp_path: 
     assert replay(steps, born, crash)[1] > 50
 
 
+def trusting(self: LedgerFile, last: bytes, end: int) -> None:
+    """Fsync, and believe it."""
+    self._disk.fsync(self._descriptor)
+    self._end, self._stopped = end, None
+
+
 def test_a_ledger_that_trusts_the_page_cache_fails_this_check(
     tmp_path: Path, lazy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life, crash = places(tmp_path)
-    monkeypatch.setattr(Ledger, "_make_sure", lambda self, last: self._disk.fsync(self._file))
+    monkeypatch.setattr(LedgerFile, "settle", trusting)
     steps, born = after_a_failed_fsync(life)
     monkeypatch.undo()
     monkeypatch.setattr(Disk, "fsync", lambda *_: None)

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.ledger import Ledger, Receipt, SignedHead
 from fedcart.shared.ledger import ledger as ledger_module
+from fedcart.shared.ledger.disk import Disk
+from fedcart.shared.ledger.file import LedgerFile
 from fedcart.shared.ledger.lines import make_line
 from fedcart.shared.ledger.spending import DAY, Spending, charge_rho
 from fedcart.shared.ledger.verify import verify
@@ -444,7 +446,7 @@ def test_a_receipt_under_the_old_key_still_counts_after_rotation(tmp_path: Path)
     ("charges", "seconds"), [(1_000, 1.0), pytest.param(10_000, 2.0, marks=pytest.mark.slow)], ids=["fast", "slow"]
 )
 def test_ten_thousand_lines_open_in_two_seconds_of_one_core(tmp_path: Path, charges: int, seconds: float) -> None:
-    class Lazy(ledger_module.Disk):
+    class Lazy(Disk):
         def fsync(self, descriptor: int) -> None:
             pass
 
@@ -485,6 +487,6 @@ def test_a_ledger_whose_receipts_remember_more_than_it_holds_is_not_opened(tmp_p
 
 
 def test_a_ledger_that_was_never_opened_charges_nothing(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l", STORE, ledger_module.DISK, Clock())
+    ledger = Ledger(LedgerFile(tmp_path / "l", Disk()), STORE, Clock())
     with pytest.raises(PrivacyRefused, match="not open"):
         charge(ledger)

@@ -381,6 +381,12 @@ def test_the_first_finding_names_the_rule(world: World, name: str) -> None:
     assert numbered[0].rule in RULES[name]
 
 
+def test_one_changed_line_is_one_finding_and_one_at_the_next(world: World) -> None:
+    raw = [*world.raw[:3], world.raw[3].replace(SENT.encode(), OTHER.encode()), *world.raw[4:]]
+    found = look(world, raw)[0].findings
+    assert [(finding.line, finding.rule) for finding in found] == [(4, "signature"), (5, "chain")]
+
+
 def test_a_sound_ledger_says_what_it_can_be_trusted_for(world: World) -> None:
     world.path.write_bytes(b"\n".join(world.raw) + b"\n")
     assert verify(world.path).word == "consistent, unanchored"

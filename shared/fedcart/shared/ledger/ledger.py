@@ -6,8 +6,6 @@ might not be there tomorrow. docs/ledger.md is the file format; this is its one 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time as clocks
 from collections.abc import Callable, Mapping
@@ -17,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from fedcart.shared.canonical import decimal_string
-from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
+from fedcart.shared.errors import InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger import torn
 from fedcart.shared.ledger.chain import Chain, rotation_proof
 from fedcart.shared.ledger.charged import Charged
-from fedcart.shared.ledger.disk import Disk, put, read_all, sync_directory, write_all
+from fedcart.shared.ledger.disk import Disk
+from fedcart.shared.ledger.file import LedgerFile
 from fedcart.shared.ledger.kinds import EVENT, bucket
 from fedcart.shared.ledger.lines import Fault, Line, make_line, parse_line
 from fedcart.shared.ledger.receipts import Receipt, SignedHead
@@ -43,14 +42,12 @@ def now() -> int:
 class Ledger:
     """An open, locked ledger. Close it, or use it in a `with` block; while it is open nobody else can open it."""
 
-    def __init__(self, path: Path, identity: Identity, disk: Disk, clock: Callable[[], int]) -> None:
+    def __init__(self, file: LedgerFile, identity: Identity, clock: Callable[[], int]) -> None:
         """Use `create` or `open`."""
-        self.path = path
-        self._identity, self._disk, self._clock = identity, disk, clock
+        self.path = file.path
+        self._file, self._identity, self._clock = file, identity, clock
         self._chain = Chain(every_signature=False)
-        self._process, self._guard = os.getpid(), threading.RLock()
-        self._stopped: str | None = "it is not open"
-        self._file, self._end = -1, 0
+        self._guard = threading.RLock()
 
     # ---- opening
 
@@ -72,24 +69,13 @@ class Ledger:
           InputError: it cannot be written.
           PrivacyRefused: `coalition` is no name, or the line could not be made durable.
         """
-        self = cls(path, identity, disk, clock)
-        self._refuse_stopped()
+        file = LedgerFile.create(path, disk)
         try:
-            self._file = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        except FileExistsError:
-            raise ConfigError(f"{path} exists; no ledger was made", "open it: a store has one ledger") from None
-        except OSError as error:
-            raise InputError(f"{path}: cannot create a ledger: {error.strerror}") from error
-        try:
-            disk.lock(self._file)
-            self._stopped = None
-            body = {"coalition": coalition, "public": identity.public.hex(), "rehearsal": rehearsal}
-            self._append("genesis", body)
-            sync_directory(disk, path.parent)
+            self = cls(file, identity, clock)
+            self._append("genesis", {"coalition": coalition, "public": identity.public.hex(), "rehearsal": rehearsal})
+            file.sync_name()
         except BaseException as error:
-            self.close()
-            if self._end == 0:  # no line was finished, so nothing can have been charged
-                path.unlink(missing_ok=True)
+            file.discard()
             if isinstance(error, OSError):
                 raise InputError(f"{path}: cannot create a ledger: {error.strerror}") from error
             raise
@@ -103,17 +89,12 @@ class Ledger:
           InputError: there is no such file, or it cannot be read or written.
           PrivacyRefused: it is in use, stopped, damaged, or another key's. Nothing is released.
         """
-        self = cls(path, identity, disk, clock)
-        self._refuse_stopped()
+        file = LedgerFile.open(path, disk)
         try:
-            self._file = disk.open(path, os.O_RDWR)
-        except OSError as error:
-            raise InputError(f"{path}: cannot open the ledger: {error.strerror}; nothing was released") from error
-        try:
-            self._lock()
+            self = cls(file, identity, clock)
             self._load()
         except BaseException as error:
-            self.close()
+            file.close()
             if isinstance(error, OSError):
                 reason = error.strerror or type(error).__name__
                 raise InputError(f"{path}: cannot read the ledger: {reason}; nothing was released") from error
@@ -122,10 +103,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give the lock back; the object can do nothing afterwards."""
-        self._stopped = self._stopped or "it is closed"
-        if self._file >= 0:
-            self._disk.close(self._file)
-            self._file = -1
+        self._file.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -133,17 +111,8 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _lock(self) -> None:
-        try:
-            self._disk.lock(self._file)
-        except BlockingIOError:
-            raise PrivacyRefused(
-                f"{self.path} is in use by another process or object; nothing was released",
-                "one store runs once: end the other run first",
-            ) from None
-
     def _load(self) -> None:
-        raw = read_all(self._disk, self._file)
+        raw = self._file.read()
         lines, tail = torn.split(raw)
         last: Line | None = None
         for number, text in enumerate(lines, 1):
@@ -164,23 +133,12 @@ class Ledger:
             last.check_signature(signer or self._identity.public)
         except Fault as fault:
             raise self._damaged(len(lines), fault.rule, fault.message) from fault
-        self._end = len(raw) - len(tail)
-        self._make_sure(last)
-        self._stopped = None
+        self._file.settle(last.raw + b"\n", len(raw) - len(tail))
         self._recover(tail)
-
-    def _make_sure(self, last: Line) -> None:
-        """Write the last line once more, then fsync: after a failed fsync the page cache holds what the medium lacks
-        and calls it clean. Lines before the last were synced before it was written."""
-        write_all(self._disk, self._file, last.raw + b"\n", self._end - len(last.raw) - 1)
-        self._disk.fsync(self._file)
-        sync_directory(self._disk, self.path.parent)
 
     def _recover(self, tail: bytes) -> None:
         if tail:
-            torn.keep(self._disk, self.path, self._chain.seq, tail)
-            self._disk.truncate(self._file, self._end)
-            self._disk.fsync(self._file)
+            self._file.cut(self._chain.seq, tail)
         for part in torn.kept(self.path):
             if self._chain.recovered.get(part.hash, -1) < part.seq:
                 rho = fraction_string(self._chain.dearest_charge)
@@ -248,7 +206,7 @@ class Ledger:
             body |= {"D": str(D), "variance": str(variance), "honest": honest, "rho": fraction_string(rho)}
             body |= {"delta": decimal_string(delta), "epsilon_after": epsilon_string(after)}
             line = self._append("charge", body | {"rehearsal": self.rehearsal})
-            return Charged(line.seq, rho, after, self._refuse_unusable)
+            return Charged(line.seq, rho, after, self._file.refuse_unusable)
 
     def release(self, charged: Charged, digest: str) -> None:
         """Record the hash of what is about to be sent on a spent token; once for each charge."""
@@ -276,10 +234,10 @@ class Ledger:
           ProtocolError: it is forged, or does not witness this ledger. It is not appended; the store goes on.
         """
         with self._guard:
-            self._refuse_unusable()
+            self._file.refuse_unusable()
             own = [head for head in self._chain.own(receipt) if head.holds()]
             if any(head.head not in self._chain.heads for head in own):
-                self._stop("a receipt proves that it was rolled back: it lacks a head that its own key signed")
+                self._file.stop("a receipt proves that it was rolled back: it lacks a head that its own key signed")
             if receipt.coordinator != coordinator.hex():
                 raise ProtocolError("a receipt is of another coordinator than the pinned one; it was not used")
             receipt.check()
@@ -325,7 +283,7 @@ class Ledger:
     def signed_head(self) -> SignedHead:
         """The head with this store's signature: travels with every message, comes back in receipts."""
         with self._guard:
-            self._refuse_unusable()
+            self._file.refuse_unusable()
             return SignedHead.make(self._identity, self.head)
 
     def was_charged(self, plan: str, round: int, attempt: int, release: str) -> bool:
@@ -358,84 +316,36 @@ class Ledger:
     # ---- how it is written
 
     def _append(self, kind: str, body: Mapping[str, Any]) -> Line:
-        """Admit, write and fsync one line. From its admission until the fsync is through the ledger counts as stopped,
-        so an exception of any sort leaves it stopped."""
+        """Admit, write and fsync one line."""
         with self._guard:
-            self._refuse_unusable()
+            self._file.refuse_unusable()
             if self._chain.seq and self._chain.seq % CHECKPOINT_EVERY == 0 and kind != "checkpoint":
                 self.checkpoint()
             at = self._clock()
             if at < self._chain.time:
                 raise self._behind(at)
-            if kind == "erasure":
-                at = self._chain.time
-            self._stopped = "an earlier write did not end"
-            line = self._admitted(kind, body, at)
-            self._write(line)
-            self._stopped = None
+            self._file.begin()
+            line = self._admitted(kind, body, self._chain.time if kind == "erasure" else at)
+            self._file.append(line.raw + b"\n", kind)
             return line
 
     def _admitted(self, kind: str, body: Mapping[str, Any], at: int) -> Line:
+        chain = self._chain
         try:
-            chain = self._chain
             line = make_line(self._identity, seq=chain.seq, prev=chain.head, time=at, kind=kind, body=body)
             chain.admit(line)
         except InputError:  # no canonical bytes: nothing was changed
-            self._stopped = None
+            self._file.withdraw()
             raise
         except Fault as fault:  # nor here
-            self._stopped = None
+            self._file.withdraw()
             raise PrivacyRefused(
                 f"{self.path}: a {kind} line was refused: {fault.rule}: {fault.message}; nothing was released"
             ) from fault
         return line
-
-    def _write(self, line: Line) -> None:
-        data = line.raw + b"\n"
-        try:
-            write_all(self._disk, self._file, data, self._end)
-        except OSError as error:
-            raise PrivacyRefused(
-                f"{self.path}: cannot write a {line.kind} line: {error.strerror}; nothing was released",
-                "free space, then open the ledger again: what was half written is charged",
-            ) from error
-        try:
-            self._disk.fsync(self._file)
-        except OSError as error:
-            self._stop(f"an fsync failed ({error.strerror}), so its last line may not be on the medium")
-        self._end += len(data)
-
-    def _stop(self, reason: str) -> None:
-        """Stop for good: this object, and by a file beside the ledger every later one."""
-        self._stopped = reason
-        with contextlib.suppress(OSError):  # without a marker, the next opening still rewrites the last line first
-            put(self._disk, self._marker, f"{reason}\n".encode())
-        raise self._refusal(reason)
-
-    @property
-    def _marker(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.stopped")
-
-    def _refuse_stopped(self) -> None:
-        if self._marker.exists():
-            raise self._refusal(self._marker.read_text(errors="replace").strip()[:500])
-
-    def _refusal(self, reason: str) -> PrivacyRefused:
-        return PrivacyRefused(
-            f"{self.path} stopped: {reason}; nothing was released", "see docs/ledger.md, After a stop"
-        )
 
     def _behind(self, at: int) -> PrivacyRefused:
         return PrivacyRefused(
             f"the clock is {self._chain.time - at} s behind the ledger's last line; nothing was released",
             "set the clock right: a ledger's time never runs backwards",
         )
-
-    def _refuse_unusable(self) -> None:
-        if os.getpid() != self._process:
-            raise PrivacyRefused("a ledger was carried over a fork; nothing was released", "open it in one process")
-        if self._stopped is not None:
-            raise self._refusal(self._stopped)
-        if not self._disk.is_at(self._file, self.path) or self._disk.size(self._file) != self._end:
-            self._stopped = "its file was changed, moved or replaced while it was open"
-            raise self._refusal(self._stopped)
