@@ -125,6 +125,7 @@ def test_the_same_release_is_never_charged_twice_also_after_opening_again(tmp_pa
         ({"D": 0}, "from 1"),
         ({"variance": -1}, "from 1"),
         ({"honest": 0}, "from 1"),
+        ({"D": 1, "variance": 99, "honest": 2}, "do not add up"),
         ({"round": -1}, "body"),
         ({"round": True}, "body"),
         ({"release": ""}, "body"),
@@ -347,6 +348,22 @@ def test_checkpoints_write_themselves(tmp_path: Path, monkeypatch: pytest.Monkey
         ledger.checkpoint()
     assert [at for at, kind in enumerate(kinds(tmp_path / "l")) if kind == "checkpoint"] == [8, 16, 24]
     assert verify(tmp_path / "l").findings == ()
+
+
+def test_a_checkpoint_that_is_due_does_not_tell_the_hour_of_an_erasure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "CHECKPOINT_EVERY", 4)
+    clock = Clock()
+    with create(tmp_path / "l", clock=clock) as ledger:
+        send(ledger, 0)
+        clock.at += 1000
+        ledger.erased(1)
+        clock.at += 1000
+        charge(ledger, 1)
+    assert kinds(tmp_path / "l")[2:] == ["charge", "release", "erasure", "checkpoint", "charge"]
+    times = [json.loads(line)["time"] - NOON for line in (tmp_path / "l").read_bytes().splitlines()]
+    assert times[2:] == [0, 0, 0, 2000, 2000]
 
 
 def test_policy_and_abort_stand_in_the_ledger(tmp_path: Path) -> None:

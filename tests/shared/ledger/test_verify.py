@@ -240,6 +240,11 @@ def a_dearer_release_than_the_plans_was_charged(w: World) -> list[bytes]:
 
 
 @tampering(ONE)
+def a_fraction_is_not_in_lowest_terms(w: World) -> list[bytes]:
+    return signed(change(w.entries(), "plan", dearest="2/24"))
+
+
+@tampering(ONE)
 def a_receipt_was_made_up(w: World) -> list[bytes]:
     return signed(change(w.entries(), "receipt", 1, ctx=OTHER))
 
@@ -366,6 +371,7 @@ RULES = {
     "a_checkpoint_was_lowered": {"checkpoint"},
     "a_torn_line_was_recovered_for_nothing": {"recovery"},
     "a_dearer_release_than_the_plans_was_charged": {"dearest"},
+    "a_fraction_is_not_in_lowest_terms": {"plan"},
     "a_receipt_was_made_up": {"receipt"},
     "it_was_cut_in_the_middle_of_a_line": {"torn"},
     "its_end_was_cut_off": {"witness"},

@@ -15,7 +15,14 @@ from fedcart.shared.errors import ProtocolError
 from fedcart.shared.identity import Identity, verify
 from fedcart.shared.ledger.lines import START, Fault, Line, line_hash
 from fedcart.shared.ledger.receipts import Receipt, SignedHead
-from fedcart.shared.ledger.spending import Spending, charge_rho, epsilon_of, epsilon_string, fraction_string
+from fedcart.shared.ledger.spending import (
+    LEAST_SHARE,
+    Spending,
+    charge_rho,
+    epsilon_of,
+    epsilon_string,
+    fraction_string,
+)
 
 ROTATION_DOMAIN = "ledger-rotation"
 Attempt = tuple[str, int, int, str]
@@ -30,6 +37,7 @@ class Chain:
       seq: number of the next line.
       head: hash of the last line.
       time: of the last line.
+      checkpointed: seq of the last checkpoint, 0 before the first.
       key: public key that signs the next line (None before genesis).
       spending: charges and recoveries.
       heads: hash -> seq of every line.
@@ -40,7 +48,7 @@ class Chain:
 
     def __init__(self, *, every_signature: bool = True) -> None:
         self._every = every_signature
-        self.seq, self.head, self.time = 0, START, 0
+        self.seq, self.head, self.time, self.checkpointed = 0, START, 0, 0
         self.key: bytes | None = None
         self.genesis = ""
         self.coalition, self.rehearsal = "", False
@@ -109,6 +117,8 @@ class Chain:
             raise Fault("plan", "a charge of a plan that does not stand here")
         if attempt in self.charged:
             raise Fault("charge-twice", f"charged before at line {self.charged[attempt] + 1}")
+        if body["honest"] > 1 and int(body["variance"]) < LEAST_SHARE:
+            raise Fault("rho", f"shares of a variance below {LEAST_SHARE} do not add up as one discrete Gaussian")
         if body["rho"] != fraction_string(rho):
             raise Fault("rho", "rho is not D^2 / (2 h variance)")
         if rho > self.dearest[body["plan"]]:
@@ -162,6 +172,7 @@ class Chain:
             raise Fault("checkpoint", "its rho is not the sum of the lines before it")
         if line.body["charges"] != self.spending.charges:
             raise Fault("checkpoint", "it counts other charges than stand before it")
+        self.checkpointed = line.seq
 
     def _erasure(self, line: Line) -> None:
         if line.time != self.time:

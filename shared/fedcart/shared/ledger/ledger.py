@@ -319,7 +319,8 @@ class Ledger:
         """Admit, write and fsync one line."""
         with self._guard:
             self._file.refuse_unusable()
-            if self._chain.seq and self._chain.seq % CHECKPOINT_EVERY == 0 and kind != "checkpoint":
+            due = self._chain.seq - self._chain.checkpointed >= CHECKPOINT_EVERY
+            if due and kind not in ("checkpoint", "erasure"):  # before an erasure it would tell the hour
                 self.checkpoint()
             at = self._clock()
             if at < self._chain.time:

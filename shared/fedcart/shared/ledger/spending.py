@@ -15,13 +15,16 @@ from fedcart.shared.privacy.conversion import zcdp_epsilon
 
 GRID = 1 << 128
 DAY = 86_400
+LEAST_SHARE = 100
+"""Variance of a store's share when several add up: then their sum is one discrete Gaussian up to 10 h exp(-980)."""
 
 
 def charge_rho(D: int, variance: int, honest: int) -> Fraction:
     """rho of one integer sum: D^2 / (2 h variance), exact.
 
-    `honest` independent shares of variance `variance` add up to noise of h x variance; that the sum of discrete
-    Gaussians is as good as one is part of the mechanism's own bound (SECAGG section 6).
+    One discrete Gaussian: Canonne, Kamath, Steinke 2020, arXiv:2004.00010v5, Theorem 14. `honest` shares of variance
+    `variance` add up as one of h x variance, up to 10 sum_k exp(-2 pi^2 variance k / (k + 1)) (Kairouz, Liu, Steinke
+    2021, arXiv:2102.06387), which is nothing from `LEAST_SHARE` on.
 
     Args:
       D: how far one customer moves the sum, in its integer units.
