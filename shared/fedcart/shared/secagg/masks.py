@@ -89,9 +89,9 @@ def add_masks(into: Words, keys: Iterable[tuple[bytes, bool]]) -> None:
             raise ProtocolError(f"a mask key has {len(key)} bytes, not {KEY_BYTES}; nothing was masked")
         cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
         streams.append((cipher.update_into, np.subtract if negative else np.add))
-    buffer = bytearray(BLOCK_BYTES)
+    buffer = bytearray(min(BLOCK_BYTES, into.nbytes))
     stream: npt.NDArray[Any] = np.frombuffer(buffer, dtype=into.dtype)
-    for start in range(0, len(into), len(stream)):
+    for start in range(0, len(into), max(len(stream), 1)):
         part = into[start : start + len(stream)]
         zeros, mask = _ZEROS[: part.nbytes] if part.nbytes < BLOCK_BYTES else _ZEROS, stream[: len(part)]
         for write, operation in streams:

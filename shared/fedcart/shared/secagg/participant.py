@@ -248,15 +248,7 @@ class Participant:
                 found, asked = len(request.words), self._pins.cohort.quorum
                 raise ProtocolError(f"{found} stores signed the survivor set, {asked} are needed; no share was given")
             self._check_words(request.words)
-            held = secrets.held.pop(current.train.round, None)
-            if held is None:
-                raise ProtocolError("the shares of this round are gone; none was given")
-            self._remember(self._record("UNMASK", current, value))
-            current.upload = None
-            alive = {j: held[j][0] for j in current.survivors}
-            dropped = {j: held[j][1] for j in current.train.cohort if j not in alive}
-            answer = Unmask(self._index, current.context, value, self._head(), alive, dropped)
-            return _keep(current.answers, "UNMASK", raw, spell(sign(answer, self._identity)))
+            return _keep(current.answers, "UNMASK", raw, self._shares(secrets, current))
 
     def close(self) -> None:
         """Give the epoch up: erase everything. For good."""
@@ -338,6 +330,19 @@ class Participant:
             except ProtocolError as error:
                 refused[sender] = error.message
         return refused
+
+    def _shares(self, secrets: Secrets, current: _Round) -> bytes:
+        """UNMASK's answer, once the quorum has been checked; nobody else may call this."""
+        held = secrets.held.pop(current.train.round, None)
+        if held is None:
+            raise ProtocolError("the shares of this round are gone; none was given")
+        value = survivors_hash(current.survivors)
+        self._remember(self._record("UNMASK", current, value))
+        current.upload = None
+        alive = {j: held[j][0] for j in current.survivors}
+        dropped = {j: held[j][1] for j in current.train.cohort if j not in alive}
+        answer = Unmask(self._index, current.context, value, self._head(), alive, dropped)
+        return spell(sign(answer, self._identity))
 
     def _record(self, kind: str, current: _Round, value: bytes) -> Record:
         return Record(
