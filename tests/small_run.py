@@ -20,8 +20,10 @@ from fedcart.shared.canonical import model_hash
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import Interactions, build_histories
 from fedcart.shared.learners.base import Customers, Round, State, Sums, Totals
-from fedcart.shared.plan import Plan
+from fedcart.shared.plan import Plan, build_learner
+from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.privacy.terms import PrivacyTerms
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -77,6 +79,7 @@ def write_small_run(
     trust: Any = "none",
     customers_per_store: int = 5,
     items: int = 12,
+    epsilon: float | None = None,
     **hyper_parameters: Any,
 ) -> Agreement:
     """Plan, catalogue and records of a run; the last store but one has no customers."""
@@ -91,7 +94,18 @@ def write_small_run(
     catalogue.save(directory / CATALOGUE)
     if learner == "popularity":
         hyper_parameters.setdefault("count_exponent", 0.5)
+    terms = None
+    if epsilon is not None:
+        cohort = Cohort.default(stores) if trust == "distributed" else None
+        terms = PrivacyTerms(
+            epsilon=epsilon,
+            delta=1e-4,
+            bounds=build_learner(learner, hyper_parameters).bounds(),
+            colluders=cohort and cohort.colluders,
+            min_survivors=cohort and cohort.min_survivors,
+        )
     plan = Plan(
+        privacy=terms,
         catalogue_hash=catalogue.hash,
         catalogue_source="given",
         as_of=None,

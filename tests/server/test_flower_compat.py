@@ -84,7 +84,7 @@ def test_a_transposed_array_is_sent_in_c_order() -> None:
         ("float64", (2,), "fedcart.raw", bytes(8)),
         ("float64", (1,), "numpy.ndarray", bytes(8)),
         ("object", (1,), "fedcart.raw", bytes(8)),
-        ("int64", (1,), "fedcart.raw", bytes(8)),
+        ("int32", (1,), "fedcart.raw", bytes(4)),
         ("float64", (-1, -1), "fedcart.raw", bytes(8)),
         ("float32", (1 << 40, 1 << 40), "fedcart.raw", bytes(8)),
     ],
@@ -96,9 +96,9 @@ def test_an_array_that_is_not_what_it_says_is_refused(
         fc.unpack_array(fc.Array(dtype, shape, stype, data))
 
 
-def test_integers_and_objects_are_not_sent() -> None:
-    with pytest.raises(TypeError, match="int64"):
-        fc.pack_array(np.arange(3))
+def test_other_types_are_not_sent() -> None:
+    with pytest.raises(TypeError, match="uint8"):
+        fc.pack_array(np.zeros(3, np.uint8))
 
 
 def test_the_wire_carries_head_content_and_error() -> None:

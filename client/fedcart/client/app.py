@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
-from fedcart.client.gate import release
+from fedcart.client.gate import Surroundings, release
+from fedcart.client.ledger_files import open_store_ledger
 from fedcart.client.records import StoreRecords
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError, FedcartError, ProtocolError
@@ -18,23 +20,38 @@ from fedcart.shared.wire import read_instruction, write_reply
 
 log = logging.getLogger("fedcart.store")
 
-app = ClientApp()
+Around = Callable[[str, int], Surroundings]
+"""(directory, store) -> what the store brings to the gate."""
 
 
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """Answer one instruction with this store's totals, or with the class of what went wrong."""
-    try:
-        return Message(_answer(message, context), reply_to=message)
-    except FedcartError as error:
-        log.error("%s", error)
-        return Message(Error(RAISED, type(error).__name__), reply_to=message)
-    except Exception as error:
-        log.exception("the round was not answered")
-        return Message(Error(RAISED, type(error).__name__), reply_to=message)
+def store_surroundings(directory: str, store: int) -> Surroundings:
+    """A store's own: noise from the operating system, nothing without a mask."""
+    return Surroundings(open_ledger=lambda: open_store_ledger(directory, store))
 
 
-def _answer(message: Message, context: Context) -> RecordDict:
+def make_app(around: Around = store_surroundings) -> ClientApp:
+    """The app; a simulation passes its own surroundings."""
+    made = ClientApp()
+
+    @made.train()
+    def train(message: Message, context: Context) -> Message:
+        """Answer one instruction with this store's totals, or with the class of what went wrong."""
+        try:
+            return Message(_answer(message, context, around), reply_to=message)
+        except FedcartError as error:
+            log.error("%s", error)
+            return Message(Error(RAISED, type(error).__name__), reply_to=message)
+        except Exception as error:
+            log.exception("the round was not answered")
+            return Message(Error(RAISED, type(error).__name__), reply_to=message)
+
+    return made
+
+
+app = make_app()
+
+
+def _answer(message: Message, context: Context, around: Around) -> RecordDict:
     directory, store = _place(context)
     agreement = Agreement.open(directory)
     if message.metadata.created_at + message.metadata.ttl < time.time():
@@ -51,7 +68,7 @@ def _answer(message: Message, context: Context) -> RecordDict:
     records = StoreRecords.open(directory, store, round_.index)
     if round_.index == 0:
         records.table.forget()
-    totals = release(agreement.learner, instruction.state, round_, records, trust=agreement.plan.trust)
+    totals = release(agreement, round_, instruction.attempt, instruction.state, records, around(directory, store))
     records.table.flush()
     return write_reply(totals)
 

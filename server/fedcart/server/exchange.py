@@ -17,9 +17,9 @@ import numpy as np
 
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.flower_compat import Grid, Message, RecordDict, error_name
-from fedcart.shared.learners.base import Float64Array
+from fedcart.shared.learners.base import Array
 from fedcart.shared.privacy.release import Release
-from fedcart.shared.wire import read_reply
+from fedcart.shared.wire import read_reply, total_dtype
 
 ORDERED = 0.8
 """Share of the deadline during which replies are waited for in the order of the nodes."""
@@ -32,13 +32,14 @@ class Outcome:
     """What came back.
 
     Attributes:
-      totals: float64 sums over the stores that answered, by release. Not rescaled when some are missing.
+      totals: sums over the stores that answered, by release: int64 units modulo 2^64 with noise, float64 without.
+        Not rescaled when some are missing.
       answered: node ids, in the order in which they were added.
       failures: node id -> class of its failure; 'NoReply' and 'NotSent' are the loop's own.
       ignored: replies that were duplicate, late or nobody's.
     """
 
-    totals: dict[str, Float64Array]
+    totals: dict[str, Array]
     answered: list[int] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
     ignored: int = 0
@@ -59,7 +60,7 @@ def exchange(
     deadline_s: float,
 ) -> Outcome:
     """Ask all `nodes` for `releases` and add up what they answer within `deadline_s` seconds."""
-    outcome = Outcome({release.name: np.zeros(release.shape) for release in releases})
+    outcome = Outcome({release.name: np.zeros(release.shape, total_dtype(release)) for release in releases})
     started = time.monotonic()
     messages = [Message(content, node, "train", ttl=deadline_s, group_id=group) for node in nodes]
     accepted = set(grid.push_messages(messages))

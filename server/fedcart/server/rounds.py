@@ -18,7 +18,8 @@ from fedcart.server.exchange import LONGEST_PAUSE, Outcome, exchange
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError, ProtocolError, RoundFailed
 from fedcart.shared.flower_compat import Grid
-from fedcart.shared.learners.base import Round, State
+from fedcart.shared.learners.base import Round, State, Totals
+from fedcart.shared.privacy.grid import grid
 from fedcart.shared.wire import reply_bytes, state_bytes, write_instruction
 
 log = logging.getLogger("fedcart.rounds")
@@ -34,14 +35,17 @@ def run_rounds(grid: Grid, agreement: Agreement, *, deadline_s: float, quorum: i
 
     Args:
       deadline_s: seconds from sending a round to the last reply that counts; also the messages' time to live.
-      quorum: least number of stores whose sum is used; None = all participants of the plan.
+      quorum: least number of stores whose sum is used; None = all participants of the plan. Never fewer than the
+        plan's min_survivors.
 
     Raises:
       RoundFailed: a round ended below its quorum and no attempt is left.
       ConfigError: quorum or deadline out of range, or the directory holds another plan's checkpoint.
     """
-    participants = agreement.plan.participants
+    participants, cohort = agreement.plan.participants, agreement.plan.cohort()
     least = participants if quorum is None else quorum
+    if cohort is not None:
+        least = max(least, cohort.min_survivors)  # fewer shares are not the noise that was promised
     if not 1 <= least <= participants or not deadline_s > 0:
         raise ConfigError(
             f"quorum {least} of {participants} stores, deadline {deadline_s} s: a quorum is from 1 to the number of "
@@ -66,7 +70,7 @@ def _round(
     while True:
         started = time.monotonic()
         nodes = _wait_for_nodes(grid, agreement.plan.participants, deadline_s)
-        content = write_instruction(agreement.plan_hash, round_.index, state)
+        content = write_instruction(agreement.plan_hash, round_.index, state, attempt)
         group = f"{round_.index}.{attempt}"
         outcome = exchange(grid, nodes, content, round_.releases, group=group, deadline_s=deadline_s)
         if len(outcome.answered) >= least:
@@ -78,7 +82,7 @@ def _round(
         log.warning("%s; trying again", failed.message)
     _refuse_overflow(round_, outcome)
     sent = len(nodes) * state_bytes(state)
-    state = agreement.learner.update(state, round_, outcome.totals)
+    state = agreement.learner.update(state, round_, values(round_, outcome))
     line = _line(round_, outcome, sent, attempt, time.monotonic() - started)
     checkpoint = Checkpoint(agreement.plan_hash, round_.index, state, used, line)
     save_checkpoint(agreement.directory, checkpoint)
@@ -103,6 +107,15 @@ def _failed(round_: Round, outcome: Outcome, least: int, participants: int) -> R
         f"{least} needed ({classes}); the state is that of the round before",
         "run again to go on from there, or lower the quorum",
     )
+
+
+def values(round_: Round, outcome: Outcome) -> Totals:
+    """The sums as numbers: units times what a unit is worth, where noise was added."""
+    return {
+        release.name: grid(release).values(total) if release.noise_multiplier else total
+        for release in round_.releases
+        for total in (outcome.totals[release.name],)
+    }
 
 
 def _refuse_overflow(round_: Round, outcome: Outcome) -> None:

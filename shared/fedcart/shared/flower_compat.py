@@ -82,15 +82,19 @@ _ERROR_NAMES = {
 }
 _RAW = "fedcart.raw"
 """Our serialisation type: the array's little-endian bytes in C order, nothing else."""
-_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float64": np.dtype("<f8")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float64": np.dtype("<f8"),
+    "int64": np.dtype("<i8"),
+}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def pack_array(array: npt.NDArray[Any]) -> Array:
-    """A float32 or float64 array as Flower carries it, with one copy of its bytes."""
+    """A float32, float64 or int64 array as Flower carries it, with one copy of its bytes."""
     name = _NAMES.get(array.dtype)
     if name is None:
-        raise TypeError(f"{array.dtype} arrays are not sent, only {' and '.join(_DTYPES)}")
+        raise TypeError(f"{array.dtype} arrays are not sent, only {', '.join(_DTYPES)}")
     data = array.tobytes()
     return Array(dtype=name, shape=array.shape, stype=_RAW, data=data)
 

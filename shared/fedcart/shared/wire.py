@@ -6,19 +6,20 @@ read them here, so that what one accepts is what the other sends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fedcart.shared.canonical import model_hash
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.flower_compat import ArrayRecord, ConfigRecord, RecordDict, pack_arrays, unpack_array
-from fedcart.shared.learners.base import State, Totals
+from fedcart.shared.learners.base import Array, State
 from fedcart.shared.privacy.release import Release
 
 STATE, ROUND, TOTALS = "state", "round", "totals"
-PLAN_HASH, MODEL_HASH, INDEX = "plan-hash", "model-hash", "index"
+PLAN_HASH, MODEL_HASH, INDEX, ATTEMPT = "plan-hash", "model-hash", "index", "attempt"
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,23 @@ class Instruction:
     Attributes:
       plan_hash: of the coordinator's plan.
       index: of the round.
+      attempt: 0, or how often the round was asked for before.
       state: public arrays, read-only views of the message; nothing carried.
     """
 
     plan_hash: str
     index: int
+    attempt: int
     state: State
 
 
-def write_instruction(plan_hash: str, index: int, state: State) -> RecordDict:
+def write_instruction(plan_hash: str, index: int, state: State, attempt: int = 0) -> RecordDict:
     """The content of the message to every store; one object for all, so its bytes travel once."""
     facts: dict[str, str | int] = {
         PLAN_HASH: plan_hash,
         MODEL_HASH: model_hash(state.public),
         INDEX: index,
+        ATTEMPT: attempt,
     }
     return RecordDict({STATE: pack_arrays(state.public), ROUND: ConfigRecord({**facts})})
 
@@ -51,22 +55,28 @@ def read_instruction(content: RecordDict) -> Instruction:
     records, facts = content.get(STATE), content.get(ROUND)
     if set(content) != {STATE, ROUND} or not isinstance(records, ArrayRecord) or not isinstance(facts, ConfigRecord):
         raise ProtocolError(f"an instruction holds {STATE!r} and {ROUND!r}; nothing was released")
-    plan_hash, expected, index = facts.get(PLAN_HASH), facts.get(MODEL_HASH), facts.get(INDEX)
-    if not isinstance(plan_hash, str) or not isinstance(expected, str) or not isinstance(index, int):
-        raise ProtocolError("an instruction names plan, model and round; nothing was released")
+    plan_hash, expected, index, attempt = map(facts.get, (PLAN_HASH, MODEL_HASH, INDEX, ATTEMPT))
+    if not isinstance(plan_hash, str) or not isinstance(expected, str):
+        raise ProtocolError("an instruction names plan and model; nothing was released")
+    if not isinstance(index, int) or not isinstance(attempt, int) or attempt < 0:
+        raise ProtocolError("an instruction names round and attempt; nothing was released")
     public = {name: unpack_array(packed) for name, packed in records.items()}
     if any(array.dtype != np.float32 for array in public.values()) or model_hash(public) != expected:
         raise ProtocolError(f"the model of round {index} is not the one its hash names; nothing was released")
-    return Instruction(plan_hash, index, State(public))
+    return Instruction(plan_hash, index, attempt, State(public))
 
 
-def write_reply(totals: Totals) -> RecordDict:
+def write_reply(totals: Mapping[str, Array]) -> RecordDict:
     """The content of a store's reply."""
     return RecordDict({TOTALS: pack_arrays(totals)})
 
 
-def read_reply(content: RecordDict, releases: Sequence[Release]) -> Totals:
-    """A store's totals, read-only views of the message. Raises ProtocolError when they are not the round's releases."""
+def read_reply(content: RecordDict, releases: Sequence[Release]) -> Mapping[str, Array]:
+    """A store's totals, read-only views of the message: int64 units with noise, float64 without.
+
+    Raises:
+      ProtocolError: they are not the round's releases.
+    """
     record = content.get(TOTALS)
     if set(content) != {TOTALS} or not isinstance(record, ArrayRecord):
         raise ProtocolError(f"a reply holds {TOTALS!r} and nothing else; it was not added")
@@ -75,14 +85,20 @@ def read_reply(content: RecordDict, releases: Sequence[Release]) -> Totals:
     totals = {release.name: unpack_array(record[release.name]) for release in releases}
     for release in releases:
         total = totals[release.name]
-        if total.dtype != np.float64 or total.shape != release.shape:
+        wanted = total_dtype(release)
+        if total.dtype != wanted or total.shape != release.shape:
             raise ProtocolError(
-                f"release {release.name!r} came as {total.dtype} {total.shape}, not float64 {release.shape}; "
+                f"release {release.name!r} came as {total.dtype} {total.shape}, not {wanted} {release.shape}; "
                 "it was not added"
             )
         if not np.isfinite(total).all():
             raise ProtocolError(f"release {release.name!r} came with numbers that are not finite; it was not added")
     return totals
+
+
+def total_dtype(release: Release) -> np.dtype[Any]:
+    """int64 units where noise was added, float64 numbers where none was."""
+    return np.dtype(np.int64 if release.noise_multiplier else np.float64)
 
 
 def reply_bytes(releases: Sequence[Release]) -> int:

@@ -37,8 +37,10 @@ Examples:
 @click.option(
     "--set", "learner_settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter; may be repeated."
 )
-@click.option("--epsilon", type=float, help="Only inf in this version: no noise is added.")
-@click.option("--trust", metavar="T", help="Only none in this version.")
+@click.option("--epsilon", type=float, help="Privacy loss of one customer over the whole run; inf = no guarantee.")
+@click.option("--delta", metavar="D|auto", help="auto: the largest power of ten below 1 / (10 x customers).")
+@click.option("--trust", metavar="T", help="Who adds noise: local, distributed, none, or auto.")
+@click.option("--rehearsal", is_flag=True, default=None, help="Noise from --seed, also on data of your own.")
 @click.option("--engine", type=click.Choice(["in-process", "ray"]), help="What runs the Flower apps.")
 @click.option("--drop-rate", type=float, metavar="P", help="Probability that a store misses a round.")
 @click.option("--quorum", type=int, help="Stores a round needs; all of them unless given.")
@@ -97,7 +99,9 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "learner.name": options["learner"],
         "learner.settings": typed(pairs(options["learner_settings"], "--set")),
         "privacy.epsilon": options["epsilon"],
+        "privacy.delta": delta(options["delta"]),
         "privacy.trust": options["trust"],
+        "privacy.rehearsal": options["rehearsal"],
         "privacy.overlap": options["overlap"],
         "engine.name": options["engine"],
         "engine.drop_rate": options["drop_rate"],
@@ -109,6 +113,16 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "seed": options["seed"],
         "output.dir": options["out"],
     }
+
+
+def delta(text: str | None) -> float | None:
+    """A number, or None for auto."""
+    if text is None or text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise click.UsageError(f"--delta: {text!r} is neither a number nor auto") from None
 
 
 def pairs(parts: Iterable[str], option: str) -> dict[str, str] | None:
@@ -153,7 +167,15 @@ def summary(document: dict[str, Any]) -> str:
     dropped = {rule: count for rule, count in document["data"]["dropped"].items() if count}
     if dropped:
         lines.append("rows dropped: " + ", ".join(f"{count} {rule}" for rule, count in dropped.items()))
+    return "\n".join([*lines, promise(document)])
+
+
+def promise(document: dict[str, Any]) -> str:
+    """What the run guarantees, in one line."""
     privacy = document["privacy"]
     if privacy["epsilon"] is None:
-        lines.append("no privacy guarantee: no noise was added, and the coordinator saw every store's sum")
-    return "\n".join(lines)
+        return "no privacy guarantee: no noise was added, and the coordinator saw every store's sum"
+    unit = privacy["unit"].replace("customer_store_pair", "customer at one store")
+    words = f"epsilon {privacy['epsilon']:g} at delta {privacy['delta']:g} for each {unit}, trust {privacy['trust']}"
+    rehearsal = "; a rehearsal: the noise came from the seed" if document["rehearsal"] else ""
+    return f"{words}, aggregation {privacy['aggregation']}{rehearsal}"

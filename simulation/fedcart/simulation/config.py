@@ -69,19 +69,33 @@ class LearnerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsConfig:
-    """[rounds]: how patient the coordinator is; `quorum` = stores needed, None = all of them."""
+    """[rounds]: how patient the coordinator is; `quorum` = stores needed, None = all of them. Epsilon pays for the
+    dearest round once more for each of `attempts` beyond the first."""
 
     deadline_s: float = number(3600.0, above=0.0)
     quorum: int | None = number(None, at_least=1)
+    attempts: int = number(1, at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyConfig:
-    """[privacy]: who adds noise and how much. This version adds none: trust `none`, epsilon infinite."""
+    """[privacy]: who adds noise and how much; epsilon infinite = nobody adds any.
 
-    trust: Literal["local", "distributed", "none"] = "none"
+    `trust` auto = `none` without epsilon, else `distributed`, or `local` below three stores. `delta` None = the largest
+    power of ten below 1 / (10 N), N = `customers_bound`; None = the set's published number of customers.
+    `colluders` and `min_survivors` belong to `distributed`; None = one store in ten, and four in five. `bounds` changes
+    a release's clip_norm, weight_clip_norm or share. `rehearsal` draws noise from the seed, also on data of one's own.
+    """
+
+    trust: Literal["auto", "local", "distributed", "none"] = "auto"
     epsilon: float = number(float("inf"), above=0.0)
+    delta: float | None = number(None, above=0.0, at_most=1.0)
+    customers_bound: int | None = number(None, at_least=1)
+    colluders: int | None = number(None, at_least=1)
+    min_survivors: int | None = number(None, at_least=1)
     overlap: Literal["pair", "declared"] = "pair"
+    bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

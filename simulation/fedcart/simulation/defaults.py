@@ -85,12 +85,15 @@ def learner_name(name: str, items: int) -> str:
     return "gram" if items <= MOST_EASE_ITEMS else "als"
 
 
-def settings(dataset: str, method: str) -> Mapping[str, Any]:
+def settings(dataset: str, method: str, *, private: bool = False) -> Mapping[str, Any]:
     """Settings of a learner or baseline chosen on validation items of the set, else of the most like it.
 
-    They stand in settings.toml with the command that chose them.
+    They stand in settings.toml with the command that chose them; those for runs under an epsilon in [private].
     """
     tables = _tables()
+    if private and method in tables["private"]:
+        own: Mapping[str, Any] = tables["private"][method]
+        return own
     method = SAME_SETTINGS.get(method, method)
     chosen: Mapping[str, Any] = tables.get(dataset, {}).get(method) or tables["default"].get(method, {})
     return chosen

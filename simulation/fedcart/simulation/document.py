@@ -10,13 +10,13 @@ import numpy as np
 
 from fedcart.server.checkpoint import read_lines
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.plan import exact
 from fedcart.shared.storage import replace_file
 from fedcart.simulation import defaults
 from fedcart.simulation.config import plain
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.evaluate import Ranking
 from fedcart.simulation.methods import Trainings
+from fedcart.simulation.privacy_document import privacy_table
 from fedcart.simulation.summarise import Summariser
 from fedcart.simulation.workspace import Workspace
 
@@ -47,7 +47,7 @@ def write_run(
     document: dict[str, Any] = {
         "schema": 1,
         "status": status,
-        "rehearsal": False,
+        "rehearsal": trainings.plan.privacy is not None and trainings.around.seed is not None,
         "command": command,
         "config": config.document(),
         "learner": {"name": trainings.plan.learner, "hyper_parameters": plain(trainings.plan.hyper_parameters)},
@@ -138,47 +138,19 @@ def comparisons() -> list[tuple[str, str]]:
 
 
 def privacy(trainings: Trainings, rounds_done: int) -> dict[str, Any]:
-    """What left each store and what covers it; in this version nothing does."""
-    releases: dict[str, dict[str, Any]] = {}
-    for round_ in trainings.plan.rounds(trainings.catalogue)[:rounds_done]:
-        for release in round_.releases:
-            row = releases.setdefault(
-                release.name,
-                {
-                    "name": release.name,
-                    "kind": release.kind,
-                    "rounds": 0,
-                    "words": release.words,
-                    "bytes": 0,
-                    "clip_norm": None if exact(float(release.clip_norm)) == "inf" else release.clip_norm,
-                    "epsilon": None,
-                },
-            )
-            row["rounds"] += 1
-            row["words"] = max(row["words"], release.words)
-            row["bytes"] += 8 * release.words
-    config = trainings.config.privacy
-    return {
-        "unit": "customer" if config.overlap == "declared" else "customer_store_pair",
-        "relation": "add_or_remove_one",
-        "trust": config.trust,
-        "aggregation": "plain",
-        "epsilon": None,
-        "delta": None,
-        "accountant": None,
-        "noise_multiplier": None,
-        "noise_effective": None,
-        "overlap": config.overlap,
-        "colluders": None,
-        "min_survivors": None,
-        "releases": list(releases.values()),
-        "uncovered": [
-            "Nothing is covered: no noise was added, and the coordinator saw every store's sum.",
-            "The results were measured with all data in hand.",
-            *(["Ages are relative to the latest time of all customers."] if trainings.split.as_of_derived else []),
-        ],
-        "ledger": None,
-    }
+    """What was promised and what each release cost."""
+    uncovered = ["The results were measured with all data in hand."]
+    if trainings.split.as_of_derived:
+        uncovered.append("Ages are relative to the latest time of all customers.")
+    if trainings.plan.privacy is not None:
+        uncovered.append("Settings and clips were chosen by looking at data.")
+        if trainings.around.seed is not None:
+            uncovered.append("A rehearsal: whoever knows the seed can take the noise off again.")
+        if trainings.bound_derived:
+            uncovered.append("The bound on the number of customers was taken from the data.")
+    one_store_each = trainings.config.privacy.overlap == "declared" or trainings.partition.one_store_each
+    rounds = trainings.plan.rounds(trainings.catalogue)
+    return privacy_table(trainings.plan, rounds, rounds_done, one_store_each=one_store_each, uncovered=uncovered)
 
 
 def cost(rounds: list[dict[str, Any]], stores: int, seconds: float, peak_rss: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from fedcart.simulation.config import Config
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.partition import Partition
 from fedcart.simulation.progress import Progress
+from fedcart.simulation.simulated_stores import SimulatedStores
 from fedcart.simulation.split import Split
 from fedcart.simulation.workspace import read_json
 
@@ -48,6 +50,8 @@ class Trainings:
     split: Split
     coalition: Path
     progress: Progress
+    around: SimulatedStores
+    bound_derived: bool = False
 
     def __post_init__(self) -> None:
         self.learner: Learner = self.plan.build_learner()
@@ -58,6 +62,7 @@ class Trainings:
     def federated(self) -> Ranking:
         """Train the coalition through both Flower apps, resuming where it stopped, and rank with its model."""
         self.plan.save(self.coalition / "plan.json", self.catalogue)
+        self.around.approve(self.coalition, self.plan, self.plan_hash, self.catalogue)
         self.catalogue.save(self.coalition / "catalogue.json")
         if not (self.coalition / RECORDS).exists():  # else a run that goes on: its local rows stay
             write_records(self.coalition, self.split.train, self.partition.offsets)
@@ -75,17 +80,25 @@ class Trainings:
         if finished is not None:  # it may have been stopped before its last round was measured
             self._measure(finished.round_index)
         with on_rounds(self._round_ended):
-            engines.run(self.coalition, len(self.partition.names), settings)
+            engines.run(self.coalition, len(self.partition.names), settings, around=self.around)
         return self._rank_model(self.split, self.progress.step)
+
+    def no_noise(self) -> Ranking:
+        """The same learner over the same stores, neither clipped nor noised."""
+        offsets = self.partition.offsets.tolist()
+        parts = [self.split.slice(start, stop) for start, stop in itertools.pairwise(offsets)]
+        stores = [MemoryCustomers(part.train) for part in parts]
+        learner, plan = self.learner, self.plan
+        state = run_rounds(learner, stores, self.catalogue, plan.seed, plan.customers_bound, self.progress.step)
+        scorer = learner.scorer(state, self.catalogue)
+        return join([rank(scorer, part, store.local) for part, store in zip(parts, stores, strict=True)])
 
     def alone(self) -> Ranking:
         """The same learner, trained by each store on its own customers only."""
         parts = []
         stores = len(self.partition.names)
-        for store, (start, stop) in enumerate(
-            zip(self.partition.offsets[:-1], self.partition.offsets[1:], strict=True)
-        ):
-            parts.append(self.central(self.split.slice(int(start), int(stop))))
+        for store, (start, stop) in enumerate(itertools.pairwise(self.partition.offsets.tolist())):
+            parts.append(self.central(self.split.slice(start, stop)))
             self.progress.step(store + 1, stores)
         return join(parts)
 

@@ -38,6 +38,11 @@ class Partition:
     given_split: GivenSplit | None = None
 
     @property
+    def one_store_each(self) -> bool:
+        """Whether nobody is a customer of two stores."""
+        return len(np.unique(self.people)) == len(self.people)
+
+    @property
     def store_of(self) -> npt.NDArray[np.int64]:
         """[customers] store of each customer."""
         return np.repeat(np.arange(len(self.names)), np.diff(self.offsets))

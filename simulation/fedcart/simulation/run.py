@@ -17,7 +17,6 @@ from typing import Any
 import numpy.typing as npt
 
 from fedcart.shared.canonical import content_hash, model_hash
-from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.learners import learner_class
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
@@ -30,6 +29,8 @@ from fedcart.simulation.evaluate import Ranking
 from fedcart.simulation.methods import Trainings
 from fedcart.simulation.partition import Partition, partition
 from fedcart.simulation.progress import Progress, Silent
+from fedcart.simulation.promise import check_promise, customers_bound, terms, trust_of
+from fedcart.simulation.simulated_stores import SimulatedStores
 from fedcart.simulation.split import Split, make_split
 from fedcart.simulation.workspace import Workspace
 
@@ -63,10 +64,10 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
       command: the line to print in the report; None writes the Python call.
 
     Raises:
-      PrivacyRefused: the configuration asks for a guarantee that this version does not give; nothing was read.
+      PrivacyRefused: the configuration asks for a guarantee that cannot be given.
       InputError: data, configuration or output directory cannot be used.
     """
-    refuse_promises(config)
+    check_promise(config.privacy)
     if config.learner.name != "auto":
         learner_class(config.learner.name)  # unknown names are refused before anything is read
     baseline_names(config)
@@ -121,17 +122,6 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
     return Result(directory, written)
 
 
-def refuse_promises(config: Config) -> None:
-    """This version adds no noise: refuse every configuration that asks for a guarantee."""
-    privacy = config.privacy
-    if privacy.trust != "none" or privacy.epsilon != float("inf"):
-        raise PrivacyRefused(
-            f"trust {privacy.trust!r} with epsilon {privacy.epsilon:g} was asked for, and this version adds no noise; "
-            "nothing was read or released",
-            "use --trust none --epsilon inf, and take the result as one without any privacy guarantee",
-        )
-
-
 def prepare(config: Config) -> Prepared:
     """Read the data, give people to stores and split. The same configuration prepares the same bytes."""
     dataset = read(config.data, config.seed)
@@ -174,26 +164,37 @@ def read(data: DataConfig, seed: int) -> Dataset:
 
 def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, progress: Progress) -> Trainings:
     """The plan of the run: learner, settings, catalogue, bound."""
+    stores, private = len(prepared.partition.names), config.privacy.epsilon < float("inf")
     name = defaults.learner_name(config.learner.name, len(prepared.dataset.catalogue))
-    chosen = {**defaults.settings(prepared.dataset.name, name), **config.learner.settings}
+    chosen = {**defaults.settings(prepared.dataset.name, name, private=private), **config.learner.settings}
     learner = build_learner(name, chosen)
-    catalogue, people = prepared.dataset.catalogue, len(prepared.partition.people)
+    catalogue = prepared.dataset.catalogue
+    bound, derived = customers_bound(config.privacy, prepared.dataset.name, len(prepared.partition.people))
     plan = Plan(
         catalogue_hash=catalogue.hash,
         catalogue_source=catalogue.source,
         as_of=prepared.split.as_of,
-        participants=len(prepared.partition.names),
+        participants=stores,
         learner=name,
         hyper_parameters=hyper_parameters(learner),
-        customers_bound=people,
+        trust=trust_of(config.privacy, stores),
+        privacy=terms(config.privacy, learner, stores, bound),
+        customers_bound=bound,
         seed=config.seed,
+        attempts=config.rounds.attempts,
     )
-    return Trainings(config, plan, catalogue, prepared.partition, prepared.split, workspace.coalition, progress)
+    rehearsal = config.privacy.rehearsal or prepared.dataset.name in datasets.names()
+    around = SimulatedStores(workspace.directory.resolve(), config.seed if rehearsal else None)
+    return Trainings(
+        config, plan, catalogue, prepared.partition, prepared.split, workspace.coalition, progress, around, derived
+    )
 
 
 def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[str, Any]:
     """Name -> what makes its ranking, in the order in which they run."""
     found: dict[str, Any] = {"federated": trainings.federated}
+    if trainings.plan.privacy is not None:
+        found["no_noise"] = trainings.no_noise
     if config.evaluate.alone and 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
         found["local_only"] = trainings.alone
     if config.evaluate.pooled:
@@ -229,6 +230,7 @@ def describe(name: str, prepared: Prepared) -> str:
         "federated": f"training {stores} stores together",
         "local_only": f"training each of {stores} stores alone",
         "same": "training on pooled data",
+        "no_noise": f"training {stores} stores together without noise",
     }
     return words.get(name, f"baseline {name}")
 

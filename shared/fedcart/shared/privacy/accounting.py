@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.privacy.conversion import zcdp_epsilon
+from fedcart.shared.privacy.discrete_gaussian import MOST_VARIANCE
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.release import Release
 
@@ -46,6 +47,12 @@ def release_rho(release: Release, honest: int) -> Fraction:
             f"release {release.name!r}: noise of variance {variance} a store is below {LEAST_VARIANCE}, too little "
             "for the integers it is drawn on; nothing was released",
             "ask for a smaller epsilon",
+        )
+    if variance > MOST_VARIANCE:
+        raise PrivacyRefused(
+            f"release {release.name!r}: noise of variance {variance} a store is above {MOST_VARIANCE}, more than "
+            "is drawn here; nothing was released",
+            "ask for a larger epsilon, fewer rounds, or more stores",
         )
     return Fraction(grid(release).sensitivity ** 2, 2 * honest * variance)
 

@@ -21,8 +21,8 @@ from fedcart.shared.privacy.keystream import Keystream
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
-MOST_VARIANCE = 1 << 60
-"""sigma <= 2^30: up to 32 sigma is far below 2^53, and int64 ends beyond 2^32 sigma."""
+MOST_VARIANCE = 1 << 76
+"""sigma <= 2^38: up to 32 sigma is far below 2^53, and int64 ends beyond 2^24 sigma."""
 BLOCK = 1 << 15
 """Samples drawn together; words, cells and samples of a block should stay in cache. Another BLOCK, other samples."""
 CELL_BITS = 16
@@ -35,7 +35,7 @@ def discrete_gaussian(variance: int, count: int, stream: Keystream) -> Int64Arra
     these, as rejected samples are drawn again at the end of their block: a shorter draw is no prefix of a longer one.
 
     Args:
-      variance: the distribution's parameter, in squared integer units, exact, 1 <= variance <= 2^60. (The variance of
+      variance: the distribution's parameter, in squared integer units, exact, 1 <= variance <= 2^76. (The variance of
         the samples is a little less where it is small: 1 - 2e-7 at 1.)
 
     Raises:
@@ -177,6 +177,6 @@ def _cover(variance: int, width_bits: int, height: int) -> _Cells | None:
 def _check(variance: int) -> None:
     if type(variance) is not int or not 1 <= variance <= MOST_VARIANCE:
         raise ConfigError(
-            f"noise of variance {variance!r}: a whole number from 1 to 2^60 is needed; nothing was drawn",
-            "a larger standard deviation than 2^30 units: choose a coarser scale",
+            f"noise of variance {variance!r}: a whole number from 1 to 2^76 is needed; nothing was drawn",
+            "a larger standard deviation than 2^38 units: choose a coarser scale",
         )

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.privacy.release import Release
 
-VECTOR, FACTOR, WEIGHT, SQUARE_FACTOR = 1 << 20, 1 << 12, 1 << 9, 1 << 8
-"""Radii: of a row by itself; of either factor of a product; of w and of u where u appears twice."""
+VECTOR, FACTOR, SQUARE, WEIGHT, WEIGHTED = 1 << 20, 1 << 12, 1 << 11, 1 << 8, 1 << 7
+"""Radii: of a row by itself; of either factor of a product; of z in z z^T; of w and u in w u u^T. Fine enough that
+rounding disappears in the noise (D units and more), coarse enough that 60 times D stays in the sampler's reach."""
 DIAGONAL, OFF_DIAGONAL = 5, 7
 """A symmetric matrix travels as its triangle, off-diagonal entries scaled by 7/5 <= sqrt 2: with u = q q^T,
 |triangle|^2 = 25 sum q_i^4 + 49 sum_(i<j) q_i^2 q_j^2 <= 25 (sum q_i^2)^2, since 49 <= 50."""
@@ -73,13 +74,13 @@ def grid(release: Release) -> Grid:
     if release.kind == "cross":
         return Grid((FACTOR, FACTOR), FACTOR**2, FACTOR**2, clip / FACTOR**2)
     if release.kind == "outer":
-        bound = DIAGONAL * FACTOR**2
-        return Grid((FACTOR,), bound, bound, clip / bound, _side(release.words))
+        bound = DIAGONAL * SQUARE**2
+        return Grid((SQUARE,), bound, bound, clip / bound, _side(release.words))
     if release.kind == "per_item" and release.order == 1:
         return Grid((FACTOR, FACTOR), FACTOR**2, FACTOR**2, weight * clip / FACTOR**2)
     if release.kind == "per_item":
-        bound = DIAGONAL * WEIGHT * SQUARE_FACTOR**2
-        return Grid((WEIGHT, SQUARE_FACTOR), bound, bound, weight * clip**2 / bound, _side(release.shape[-1]))
+        bound = DIAGONAL * WEIGHT * WEIGHTED**2
+        return Grid((WEIGHT, WEIGHTED), bound, bound, weight * clip**2 / bound, _side(release.shape[-1]))
     raise ConfigError(f"release {release.name!r} of kind {release.kind!r} is no sum; it has no integer grid")
 
 

@@ -51,11 +51,11 @@ class Keystream:
 class NoiseKeys(Protocol):
     """Where keys come from: the operating system, or in rehearsals a seed (in the simulation only)."""
 
-    def __call__(self, release: str, attempt: int) -> Keystream:
-        """A stream for one release of one attempt, never given out before."""
+    def __call__(self, plan: str, round_index: int, attempt: int, release: str) -> Keystream:
+        """A stream for one release of one attempt of a plan's round, that nothing else is drawn from."""
         ...
 
 
-def fresh(release: str, attempt: int) -> Keystream:
-    """A key from the operating system; `release` and `attempt` change nothing, each call draws another."""
+def fresh(plan: str, round_index: int, attempt: int, release: str) -> Keystream:
+    """A key from the operating system; the arguments change nothing, each call draws another."""
     return Keystream(os.urandom(KEY_BYTES))

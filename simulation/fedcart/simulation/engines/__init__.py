@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from fedcart.shared.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fedcart.client.app import Around
     from fedcart.simulation.engines.faults import FaultHook
 
 
@@ -52,10 +53,17 @@ class EngineSettings:
         return stores if self.drop_rate == 0 else stores // 2 + 1
 
 
-def run(directory: Path, stores: int, settings: EngineSettings, faults: FaultHook | None = None) -> None:
+def run(
+    directory: Path,
+    stores: int,
+    settings: EngineSettings,
+    faults: FaultHook | None = None,
+    around: Around | None = None,
+) -> None:
     """Run the plan in `directory` with `stores` stores to its end, from its checkpoint if there is one.
 
     `directory` holds plan.json, catalogue.json and records/ (`fedcart.shared.agreement`, `client.records`).
+    `around` makes what a store brings to the gate (`client.app`); it is pickled where stores run elsewhere.
 
     Raises:
       RoundFailed: a round ended below its quorum; running again goes on from there.
@@ -64,8 +72,8 @@ def run(directory: Path, stores: int, settings: EngineSettings, faults: FaultHoo
     if settings.name == "ray":
         from fedcart.simulation.engines.ray import run_on_ray
 
-        run_on_ray(directory, stores, settings, faults)
+        run_on_ray(directory, stores, settings, faults, around)
     else:
         from fedcart.simulation.engines.in_process import run_in_process
 
-        run_in_process(directory, stores, settings, faults)
+        run_in_process(directory, stores, settings, faults, around)

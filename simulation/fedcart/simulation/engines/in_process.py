@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fedcart.shared.buffers import keep_freed_buffers
 from fedcart.shared.errors import ConfigError
@@ -33,6 +33,9 @@ from fedcart.simulation.engines import EngineSettings
 from fedcart.simulation.engines.coordinator import run_coordinator
 from fedcart.simulation.engines.faults import FaultHook
 
+if TYPE_CHECKING:
+    from fedcart.client.app import Around
+
 log = logging.getLogger("fedcart.engine")
 Mode = Literal["copy", "wire", "lazy"]
 RUN_ID = 1
@@ -40,16 +43,23 @@ FIRST_NODE = SUPERLINK_NODE_ID + 1
 """Store s runs on node FIRST_NODE + s; SUPERLINK_NODE_ID is the coordinator's."""
 
 
-def run_in_process(directory: Path, stores: int, settings: EngineSettings, faults: FaultHook | None = None) -> None:
+def run_in_process(
+    directory: Path,
+    stores: int,
+    settings: EngineSettings,
+    faults: FaultHook | None = None,
+    around: Around | None = None,
+) -> None:
     """Run the two apps to completion; see `fedcart.simulation.engines.run`."""
-    from fedcart.client.app import app
+    from fedcart.client.app import app, make_app
 
     def node_config(store: int) -> UserConfig:
         return {"records": str(directory), "store": store}
 
     keep_freed_buffers()
     become_coordinator(RUN_ID)
-    with InProcessGrid(app, stores, node_config, settings.mode, settings.threads) as grid:
+    store_app = app if around is None else make_app(around)
+    with InProcessGrid(store_app, stores, node_config, settings.mode, settings.threads) as grid:
         run_coordinator(grid, directory, stores, settings, faults)
 
 

@@ -5,12 +5,14 @@ Nothing outlives the run: no SuperLink, a ray of our own on the loopback interfa
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedcart.shared.buffers import keep_freed_buffers
 from fedcart.shared.errors import ConfigError
@@ -19,11 +21,20 @@ from fedcart.simulation.engines import EngineSettings
 from fedcart.simulation.engines.coordinator import run_coordinator
 from fedcart.simulation.engines.faults import FaultHook
 
+if TYPE_CHECKING:
+    from fedcart.client.app import Around
+
 OBJECT_STORE_BYTES = 1 << 28
 """Shared memory of ray; what does not fit goes to the temporary folder."""
 
 
-def run_on_ray(directory: Path, stores: int, settings: EngineSettings, faults: FaultHook | None = None) -> None:
+def run_on_ray(
+    directory: Path,
+    stores: int,
+    settings: EngineSettings,
+    faults: FaultHook | None = None,
+    around: Around | None = None,
+) -> None:
     """Run the two apps to completion; see `fedcart.simulation.engines.run`."""
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("engine 'ray' needs ray, which is not installed", "pip install 'fedcart[simulation]'")
@@ -36,18 +47,20 @@ def run_on_ray(directory: Path, stores: int, settings: EngineSettings, faults: F
             PYTHONPATH=os.environ.get("PYTHONPATH", ""),  # RayBackend changes it
             RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",  # or ray prints a tip
         ),
-        SimulationRuntime(load_client_app, configs, ray_backend(settings.threads, folder)) as runtime,
+        SimulationRuntime(
+            functools.partial(load_client_app, around), configs, ray_backend(settings.threads, folder)
+        ) as runtime,
     ):
         grid: Grid = runtime.grid
         run_coordinator(grid, directory, stores, settings, faults)
 
 
-def load_client_app() -> ClientApp:
+def load_client_app(around: Around | None = None) -> ClientApp:
     """The ClientApp, imported where it runs."""
-    from fedcart.client.app import app
+    from fedcart.client.app import app, make_app
 
     keep_freed_buffers()
-    return app
+    return app if around is None else make_app(around)
 
 
 def ray_backend(workers: int, folder: str) -> dict[str, dict[str, object]]:
