@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 
 from fedcart.client.app import app
-from fedcart.client.gate import release
 from fedcart.client.records import StoreRecords
 from fedcart.shared import flower_compat as fc
 from fedcart.shared.agreement import Agreement
-from fedcart.shared.errors import PrivacyRefused, ProtocolError
-from fedcart.shared.learners.base import Round, State
+from fedcart.shared.learners.base import State
 from fedcart.shared.learners.popularity import Popularity
-from fedcart.shared.privacy.release import Release
 from fedcart.shared.wire import read_instruction, read_reply, write_instruction
 from small_run import write_small_run
 

@@ -217,7 +217,7 @@ ANSWERS = {None, "delay", "duplicate", "foreign"}
 FAILURES = {"drop": "NodeUnavailable", "silent": "NoReply", "raise": "RuntimeError", "corrupt": "ProtocolError"}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(KINDS), min_size=5, max_size=5), min_size=1, max_size=3), st.integers(1, 2))
 def test_whatever_goes_wrong_the_sum_is_that_of_the_stores_that_answered(
     rounds: list[list[Kind | None]], threads: int
@@ -237,7 +237,7 @@ def test_whatever_goes_wrong_the_sum_is_that_of_the_stores_that_answered(
                 fc.RecordDict(),
                 [Release(name="x", shape=(3,))],
                 group=f"{index}.0",
-                deadline_s=0.08 if "silent" in kinds else 5.0,
+                deadline_s=0.25 if "silent" in kinds else 5.0,
             )
             assert outcome.totals["x"].tolist() == [float(sum(1 << s for s in range(5) if kinds[s] in ANSWERS))] * 3
             assert outcome.failures == {FIRST_NODE + s: FAILURES[k] for s, k in enumerate(kinds) if k in FAILURES}
