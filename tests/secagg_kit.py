@@ -108,7 +108,7 @@ class Coalition:
         return made
 
     def upload(self, i: int, begun: RoundSum, values: Any) -> Upload:
-        return self.stores[i].train(begun.train_request(), MODEL, lambda _: self.words(values))
+        return self.stores[i].train(begun.train_request(), begun.train.model, lambda _: self.words(values))
 
     def words(self, values: Any) -> Words:
         return to_words(np.asarray(values, dtype=np.int64), self.pins.bits)

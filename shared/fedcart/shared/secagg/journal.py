@@ -13,6 +13,7 @@ from fedcart.shared.errors import ProtocolError
 from fedcart.shared.secagg.pins import HASH
 
 KINDS = ("KEYS", "TRAIN", "CONFIRM", "UNMASK")
+RECORD_BYTES = 1 + 3 * HASH + 14
 _NONE = bytes(HASH)
 
 
@@ -36,7 +37,7 @@ class Record:
     value: bytes = _NONE
 
     def to_bytes(self) -> bytes:
-        """115 bytes."""
+        """RECORD_BYTES of them."""
         numbers = self.epoch.to_bytes(8, "big") + self.round.to_bytes(2, "big") + self.release.to_bytes(4, "big")
         return bytes([KINDS.index(self.kind)]) + self.run + numbers + self.context + self.value
 
@@ -47,7 +48,7 @@ class Record:
         Raises:
           ProtocolError: another length or kind.
         """
-        if len(raw) != 1 + 3 * HASH + 14 or raw[0] >= len(KINDS):
+        if len(raw) != RECORD_BYTES or raw[0] >= len(KINDS):
             raise ProtocolError("a journal record of secure aggregation is damaged; no epoch was entered")
         at = 1 + HASH
         epoch, number, release = raw[at : at + 8], raw[at + 8 : at + 10], raw[at + 10 : at + 14]
