@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.ledger import Ledger, Receipt, SignedHead
 from fedcart.shared.ledger import ledger as ledger_module
+from fedcart.shared.ledger.chain import rotation_proof
 from fedcart.shared.ledger.disk import Disk
 from fedcart.shared.ledger.file import LedgerFile
 from fedcart.shared.ledger.lines import make_line
@@ -324,6 +325,18 @@ def test_a_rotated_ledger_is_the_new_keys_alone(tmp_path: Path) -> None:
     with reopen(path, new) as again:
         assert again.lifetime_rho == pytest.approx(2 * RHO)
     assert verify(path).findings == ()
+
+
+def test_a_rotation_that_the_old_key_did_not_sign_is_not_opened(tmp_path: Path) -> None:
+    """A stranger takes a store's ledger over: accepted by the stranger's key, never handed over by the store's."""
+    path = tmp_path / "l"
+    with create(path) as ledger:
+        head, seq = ledger.head, 2
+    body = {"public": STRANGER.public.hex(), "proof": rotation_proof(STRANGER, head, STORE.public)}
+    line = make_line(STRANGER, seq=seq, prev=head, time=NOON, kind="rotation", body=body)
+    path.write_bytes(path.read_bytes() + line.raw + b"\n")
+    with pytest.raises(PrivacyRefused, match="line 3: signature"):
+        reopen(path, STRANGER)
 
 
 def test_an_erasure_tells_a_bucket_and_a_day_and_nothing_finer(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import InputError, ProtocolError
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger import Receipt, SignedHead
+from fedcart.shared.ledger.chain import rotation_proof
 from fedcart.shared.ledger.kinds import BODIES, fault_in_body
-from fedcart.shared.ledger.lines import START, Fault, line_hash, parse_line
+from fedcart.shared.ledger.lines import START, Fault, line_hash, make_line, parse_line
 from fedcart.shared.ledger.spending import epsilon_of, epsilon_string
 from fedcart.shared.ledger.verify import UNDETECTABLE, Anchor, Verdict, receipts_of, verify
 from shared.ledger.ledger_cases import (
@@ -159,8 +160,17 @@ def a_line_stands_twice(w: World) -> list[bytes]:
 
 @tampering(ONE)
 def a_stranger_added_a_line(w: World) -> list[bytes]:
-    extra = {"v": 1, "time": NOON + 999, "kind": "policy", "body": {"hash": OTHER}}
-    return w.raw + signed([*w.entries(), extra], STRANGER)[-1:]
+    prev = line_hash(w.raw[-1])
+    extra = make_line(STRANGER, seq=len(w.raw), prev=prev, time=NOON + 999, kind="policy", body={"hash": OTHER})
+    return [*w.raw, extra.raw]
+
+
+@tampering(ONE)
+def a_stranger_handed_it_over(w: World) -> list[bytes]:
+    prev = line_hash(w.raw[-1])
+    body = {"public": STRANGER.public.hex(), "proof": rotation_proof(STRANGER, prev, STORE.public)}
+    extra = make_line(STRANGER, seq=len(w.raw), prev=prev, time=NOON + 999, kind="rotation", body=body)
+    return [*w.raw, extra.raw]
 
 
 @tampering(ONE)
@@ -237,6 +247,21 @@ def a_torn_line_was_recovered_for_nothing(w: World) -> list[bytes]:
 @tampering(ONE)
 def a_dearer_release_than_the_plans_was_charged(w: World) -> list[bytes]:
     return signed(change(w.entries(), "plan", dearest="1/13"))
+
+
+@tampering(ONE)
+def a_second_genesis_was_added(w: World) -> list[bytes]:
+    return signed([*w.entries(), w.entries()[0] | {"time": NOON + 999}])
+
+
+@tampering(ONE)
+def a_plan_has_delta_one(w: World) -> list[bytes]:
+    return signed(change(w.entries(), "plan", delta="1"))
+
+
+@tampering(ONE)
+def a_charge_has_delta_zero(w: World) -> list[bytes]:
+    return signed(change(w.entries(), "charge", 2, delta="0.0"))
 
 
 @tampering(ONE)
@@ -371,6 +396,11 @@ RULES = {
     "a_checkpoint_was_lowered": {"checkpoint"},
     "a_torn_line_was_recovered_for_nothing": {"recovery"},
     "a_dearer_release_than_the_plans_was_charged": {"dearest"},
+    "a_stranger_added_a_line": {"signature"},
+    "a_stranger_handed_it_over": {"signature"},
+    "a_second_genesis_was_added": {"genesis"},
+    "a_plan_has_delta_one": {"plan"},
+    "a_charge_has_delta_zero": {"epsilon"},
     "a_fraction_is_not_in_lowest_terms": {"plan"},
     "a_receipt_was_made_up": {"receipt"},
     "it_was_cut_in_the_middle_of_a_line": {"torn"},
