@@ -93,9 +93,7 @@ def report(clock: Clock, about: dict[str, Any]) -> dict[str, Any]:
         "store_mask_and_quantise": round(stores["store train"] + stores["store quantised to words"], 3),
         "coordinator_seconds": {k.removeprefix("coordinator "): round(v, 4) for k, v in parts.items()},
         "coordinator_round": round(each_round, 3),
-        "peak_rss_vectors": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / (about["words"] * 4 or 1), 1
-        ),
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
