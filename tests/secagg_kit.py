@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedcart.shared.identity import Identity
 from fedcart.shared.secagg.aggregator import Aggregator
 from fedcart.shared.secagg.collection import RoundSum
-from fedcart.shared.secagg.journal import Past, Record, past
+from fedcart.shared.secagg.journal import Past, Record, past, refuse_gone_by
 from fedcart.shared.secagg.masks import Bits, Integers, Words, to_words
 from fedcart.shared.secagg.parameters import SecAggCohort
 from fedcart.shared.secagg.participant import Participant, Upload
@@ -43,8 +43,7 @@ class MemoryJournal:
         if len(self.records) == self.fail_at:
             raise OSError("no space")
         new = Record.parse(record)
-        if new.kind == "KEYS" and new.epoch <= self.past(new.run).epoch:
-            raise ValueError("an epoch gone by")
+        refuse_gone_by(new, self.past(new.run))
         self.records.append(record)
 
     def head(self) -> bytes:

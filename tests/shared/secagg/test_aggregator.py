@@ -57,6 +57,17 @@ def test_keys_are_taken_from_the_roster_once_and_for_this_epoch() -> None:
         epoch.boxes_request()
 
 
+def test_a_key_that_nobody_could_agree_with_is_refused_and_its_owner_named() -> None:
+    made = Coalition(make_pins(5, 1, 4))
+    epoch = made.aggregator()
+    keys = Keys.parse(made.stores[0].keys(epoch.keys_request()), made.pins)
+    weak = (bytes(32), keys.rounds[0][1])
+    for wrong in (dataclasses.replace(keys, box_key=bytes(32)), dataclasses.replace(keys, rounds=(weak,))):
+        refuses("store 0 announced a key of small order", epoch.add_keys, signed(wrong, 0))
+    assert [offence.store for offence in epoch.offences] == [0, 0]
+    assert epoch.keys == {}
+
+
 def test_latecomers_wait_for_the_next_epoch() -> None:
     made = Coalition(make_pins(5, 1, 4))
     epoch = made.aggregator()

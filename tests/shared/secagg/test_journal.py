@@ -47,7 +47,7 @@ def test_records_survive_and_the_head_moves_with_them(tmp_path: Path) -> None:
     assert again.head() == last
     assert len(heads) == 4
     assert os.stat(tmp_path / "journal").st_mode & 0o077 == 0
-    with pytest.raises(ProtocolError, match="epoch 2 was entered before"):
+    with pytest.raises(ProtocolError, match="epoch 2 is gone by"):
         again.remember(record("KEYS", 2))
 
 

@@ -110,6 +110,21 @@ def test_two_objects_never_serve_one_epoch() -> None:
     refuses("lies outside 1 .. 16", twin.keys, epoch_zero(made))
 
 
+def test_entering_an_epoch_ends_the_one_before_even_in_another_object() -> None:
+    made = coalition()
+    begun = made.open_epoch().begin(0, 0, MODEL)
+    earlier = made.stores[0]
+    made.start(0).keys(asked(KeysRequest(made.pins.tag(1), 1)))
+    refuses(
+        "TRAIN of epoch 0 could not be made durable",
+        earlier.train,
+        begun.train_request(),
+        MODEL,
+        lambda _: made.words(VALUES[0]),
+    )
+    refuses("epoch is over", earlier.train, begun.train_request(), MODEL, never)
+
+
 def test_a_roster_with_more_strangers_than_colluders_is_refused() -> None:
     pins = make_pins(5, 1, 4)
     known = [identity(i).public for i in range(4)]

@@ -12,6 +12,7 @@ from fedcart.shared.errors import ConfigError, ProtocolError, RoundFailed
 from fedcart.shared.identity import Identity
 from fedcart.shared.secagg.collection import RoundSum
 from fedcart.shared.secagg.journal import Journal, Record
+from fedcart.shared.secagg.keys import check_public
 from fedcart.shared.secagg.messages import Boxes, Keys
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.recovery import Offence
@@ -66,6 +67,12 @@ class Aggregator:
         """One store's KEYS."""
         keys = Keys.parse(raw, self._pins)
         self._check(keys, keys.sender, keys.tag)
+        try:
+            for public in (keys.box_key, *(key for key, _ in keys.rounds)):
+                check_public(public)
+        except ProtocolError:
+            self.offences.append(Offence(keys.sender, "announced a key of small order"))
+            raise ProtocolError(f"store {keys.sender} announced a key of small order; its KEYS were not used") from None
         if self._known(self.keys, keys.sender, keys, "sent two different KEYS in one epoch"):
             return keys.sender
         if self.asked is not None:

@@ -86,6 +86,16 @@ def past(records: Iterable[bytes], run: bytes) -> Past:
     return found
 
 
+def refuse_gone_by(record: Record, before: Past) -> None:
+    """Entering an epoch ends every earlier one, whichever object or process served it.
+
+    Raises:
+      ProtocolError: the record enters an epoch a second time, or belongs to one before the last.
+    """
+    if record.epoch < before.epoch + (record.kind == "KEYS"):
+        raise ProtocolError(f"epoch {record.epoch} is gone by ({before.epoch} was entered); nothing was remembered")
+
+
 class Journal(Protocol):
     """Where records go: the store's ledger, or a file. One writer at a time, whatever the number of processes."""
 
@@ -94,7 +104,7 @@ class Journal(Protocol):
         ...
 
     def remember(self, record: bytes) -> None:
-        """Return only when `record` survives a crash; raise otherwise, and for a KEYS record of an epoch gone by."""
+        """Return only when `record` survives a crash; raise otherwise, and for what `refuse_gone_by` refuses."""
         ...
 
     def head(self) -> bytes:

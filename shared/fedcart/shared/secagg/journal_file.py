@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedcart.shared.errors import DataError, ProtocolError
-from fedcart.shared.secagg.journal import RECORD_BYTES, Past, Record, past
+from fedcart.shared.secagg.journal import RECORD_BYTES, Past, Record, past, refuse_gone_by
 from fedcart.shared.secagg.keys import digest
 from fedcart.shared.secagg.pins import HASH
 from fedcart.shared.storage import named_failures, sync_directory
@@ -57,8 +57,7 @@ class FileJournal:
         new = Record.parse(record)
         if self._broken:
             raise ProtocolError(f"{self.path}: a write failed before; nothing more is remembered", "restart the store")
-        if new.kind == "KEYS" and new.epoch <= self.past(new.run).epoch:
-            raise ProtocolError(f"epoch {new.epoch} was entered before; it is not entered again")
+        refuse_gone_by(new, self.past(new.run))
         chain = digest("journal", self._chain, record)
         self._broken = True
         with named_failures(self.path, "append"):

@@ -39,6 +39,11 @@ def public_key(private: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
+def check_public(public: bytes) -> None:
+    """Raises ProtocolError for a key of small order: nobody could agree on a mask with its owner."""
+    _agree(b"any private key will do for this", public)
+
+
 def self_mask_key(b: bytes, context: bytes) -> bytes:
     """Key of the mask that b alone makes, for one ctx."""
     return _derive(b, context, b"self")
