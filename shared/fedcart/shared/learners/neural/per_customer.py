@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CUSTOMERS = "customers"
 """The lane that carries n_k, the number of customers of the store."""
+Float32Array = npt.NDArray[np.float32]
 Optimizer = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -119,32 +120,54 @@ def customer_gradients(module: ItemSide, batch: CustomerBatch, factors: torch.Te
     The tables' part comes from the gradient with respect to the gathered rows (row u of the batch is customer u
     alone, so one backward pass gives all of them); the layers' part from vmap. No [B, items, width] ever exists.
     """
-    from scipy.sparse import csr_array
-
-    count = len(batch.mask)
     with torch.no_grad():
         rows = [r.requires_grad_() for r in module.gather(batch.items)]
     by_row = torch.autograd.grad(module.losses(batch, factors, rows).sum(), rows)
-    item = batch.items.flatten(1).numpy()
-    real = item < len(module.item_tables()[0].shared)
-    who = np.nonzero(real)[0]
-    columns: list[npt.NDArray[np.int64]] = []
-    values: list[npt.NDArray[np.float32]] = []
-    owners: list[npt.NDArray[np.int64]] = []
-    start = 0
-    for table, part in zip(module.item_tables(), by_row, strict=True):
-        width = part.shape[-1]
-        columns.append((start + item[real][:, None] * width + np.arange(width)).ravel())
-        values.append(part.numpy()[real].ravel())
-        owners.append(np.repeat(who, width))
-        start += table.shared.numel()
-    for dense in layer_gradients(module, batch, factors, rows):
-        columns.append(np.tile(np.arange(start, start + dense.shape[1]), count))
-        values.append(dense.ravel())
-        owners.append(np.repeat(np.arange(count), dense.shape[1]))
-        start += dense.shape[1]
-    joined = (np.concatenate(values).astype(np.float64), (np.concatenate(owners), np.concatenate(columns)))
-    return csr_array(joined, shape=(count, start))
+    layers = layer_gradients(module, batch, factors, rows)
+    catalogue = len(module.item_tables()[0].shared)
+    return in_one_row([part.numpy() for part in by_row], layers, batch.items.flatten(1).numpy(), catalogue)
+
+
+def in_one_row(
+    by_sample: list[Float32Array], layers: list[Float32Array], items: npt.NDArray[np.int64], catalogue: int
+) -> csr_array:
+    """[B, numbers] each customer's gradients side by side: samples of one item added up, then the layers'.
+
+    Sorted and without a cell twice, so that a clip sees every number once. What a customer's row holds depends on
+    their own samples alone.
+
+    Args:
+      by_sample: for each table [B, L, width].
+      layers: for each layer [B, numbers].
+      items: [B, L]; `catalogue` and above is padding.
+    """
+    from scipy.sparse import csr_array
+
+    count, samples = items.shape
+    order = (np.argsort(items, axis=1, kind="stable") + np.arange(count)[:, None] * samples).reshape(-1)
+    item = items.reshape(-1)[order]
+    real = item < catalogue
+    order, item, owner = order[real], item[real], np.repeat(np.arange(count), samples)[real]
+    first = np.flatnonzero(np.diff(item, prepend=-1) | np.diff(owner, prepend=-1))
+    item, owner = item[first], owner[first]
+    per_customer = np.bincount(owner, minlength=count)
+    widths = [part.shape[-1] for part in by_sample]
+    tail = sum(layer.shape[1] for layer in layers)
+    indptr = np.concatenate([[0], np.cumsum(per_customer * sum(widths) + tail)])
+    columns, values = np.empty(indptr[-1], np.int64), np.empty(indptr[-1])
+    rank = np.arange(len(item)) - np.repeat(np.cumsum(per_customer) - per_customer, per_customer)
+    before, start = 0, 0
+    for part, width in zip(by_sample, widths, strict=True):
+        place = (indptr[owner] + per_customer[owner] * before + rank * width)[:, None] + np.arange(width)
+        if len(first):
+            values[place] = np.add.reduceat(part.reshape(-1, width)[order].astype(np.float64), first, axis=0)
+        columns[place] = start + item[:, None] * width + np.arange(width)
+        before, start = before + width, start + catalogue * width
+    for layer in layers:
+        place = (indptr[1:] - tail)[:, None] + np.arange(layer.shape[1])
+        values[place], columns[place] = layer, start + np.arange(layer.shape[1])
+        tail, start = tail - layer.shape[1], start + layer.shape[1]
+    return csr_array((values, columns, indptr), shape=(count, start))
 
 
 def layer_gradients(
