@@ -7,6 +7,7 @@ is test_adversary's.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from secagg_kit import MODEL, Coalition, make_pins
 
 N, C, M, ROUNDS = 5, 1, 4, 3
 STORES = st.integers(0, N - 1)
+TAKEN: Counter[tuple[str, str]] = Counter()
+"""How often each step was answered, answered again with the same bytes, or refused."""
 
 
 class Rounds(RuleBasedStateMachine):
@@ -43,9 +46,11 @@ class Rounds(RuleBasedStateMachine):
         try:
             answer = call(*arguments)
         except ProtocolError:
+            TAKEN[name, "refused"] += 1
             return None
         key = f"{name} {store} {self.made.own.past(self.made.pins.run).epoch} {self.begun and self.begun.train.round}"
         plain = getattr(answer, "word", answer)
+        TAKEN[name, "repeated" if key in self.sent else "answered"] += 1
         assert self.sent.setdefault(key, plain) == plain
         return answer
 
@@ -155,6 +160,7 @@ class Rounds(RuleBasedStateMachine):
         assert len(set(total.tolist())) == 1
         inside = frozenset(i for i in range(N) if int(total[0]) >> i & 1)
         assert inside == frozenset(self.begun.survivors)
+        TAKEN["a sum", "opened"] += 1
         self.sums.append((self.begun.train.round, inside))
 
     @rule(store=STORES)
@@ -199,4 +205,9 @@ TestRounds = Rounds.TestCase
 def test_long_runs_of_the_state_machine() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(Rounds, settings=settings(max_examples=1000, stateful_step_count=80, deadline=None))
+    TAKEN.clear()
+    run_state_machine_as_test(Rounds, settings=settings(max_examples=300, stateful_step_count=60, deadline=None))
+    steps = ("keys", "boxes", "train", "confirm", "unmask")
+    missing = [(step, how) for step in steps for how in ("answered", "repeated", "refused") if not TAKEN[step, how]]
+    assert missing == [], f"transitions never taken; taken: {dict(TAKEN)}"
+    assert TAKEN["a sum", "opened"] > 50

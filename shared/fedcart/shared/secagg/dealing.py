@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.secagg import field as numbers
-from fedcart.shared.secagg.keys import commitment, open_box, pair_mask_key, public_key, seal_box, self_mask_key
+from fedcart.shared.secagg.keys import (
+    Private,
+    commitment,
+    load,
+    open_box,
+    pair_mask_key,
+    public_key,
+    seal_box,
+    self_mask_key,
+)
 from fedcart.shared.secagg.keys import share_hash as hash_of
 from fedcart.shared.secagg.messages import Keys, Row
 from fedcart.shared.secagg.pins import Pins
@@ -81,24 +90,22 @@ def deal(
         for holder in holders:
             dealt[holder].append((halves[0][holder], halves[1][holder]))
         secrets.held[r][own.sender] = dealt[own.sender][-1]
-    rows = {}
+    rows, private = {}, load(secrets.box)
     for holder, key in keys.items():
         content = b"".join(b + rsk for b, rsk in dealt[holder])
-        box = seal_box(secrets.box, key, own.tag, own.sender, holder, content, draw)
+        box = seal_box(private, key, own.tag, own.sender, holder, content, draw)
         hashes = share_hashes(own.tag, own.sender, holder, dealt[holder])
         rows[holder] = Row(own.tag, own.sender, holder, head, box, hashes)
     return share_hashes(own.tag, own.sender, own.sender, dealt[own.sender]), rows
 
 
-def accept(secrets: Secrets, row: Row, key: bytes) -> None:
-    """Open one row's box and hold its shares.
+def accept(secrets: Secrets, private: Private, row: Row, key: bytes) -> None:
+    """Open one row's box, for the box key `private`, and hold its shares.
 
     Raises:
       ProtocolError: it does not open, or its shares are not those that its hashes name.
     """
-    if secrets.box is None:
-        raise ProtocolError("the box key is erased; no box was opened")
-    content = open_box(secrets.box, key, row.tag, row.sender, row.receiver, row.box)
+    content = open_box(private, key, row.tag, row.sender, row.receiver, row.box)
     shares = [(content[at : at + 32], content[at + 32 : at + 64]) for at in range(0, len(content), 64)]
     if share_hashes(row.tag, row.sender, row.receiver, shares) != row.hashes:
         raise ProtocolError(f"store {row.sender} dealt other shares than it signed; its box was not used")
@@ -123,7 +130,8 @@ def mask_keys(
 ) -> list[tuple[bytes, bool]]:
     """The masks of one upload: (key, negative) for `add_masks`. `cohort`: peer -> its public round key."""
     b, rsk = secrets.rounds[number]
-    pairs = [(pair_mask_key(rsk, public, context, index, j), index > j) for j, public in cohort.items()]
+    private = load(rsk)
+    pairs = [(pair_mask_key(private, public, context, index, j), index > j) for j, public in cohort.items()]
     return [(self_mask_key(b, context), False), *pairs]
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fedcart.shared.errors import ProtocolError
 
 NONCE_BYTES, TAG_BYTES = 12, 16
+Private = bytes | X25519PrivateKey
 
 
 def digest(label: str, *parts: bytes) -> bytes:
@@ -32,6 +33,11 @@ def digest(label: str, *parts: bytes) -> bytes:
 def ids(*indices: int) -> bytes:
     """Roster indices, 2 bytes each, big-endian, in the order given."""
     return b"".join(index.to_bytes(2, "big") for index in indices)
+
+
+def load(private: bytes) -> X25519PrivateKey:
+    """A private key that is used more than once: loading it costs as much as agreeing with it."""
+    return X25519PrivateKey.from_private_bytes(private)
 
 
 def public_key(private: bytes) -> bytes:
@@ -49,7 +55,7 @@ def self_mask_key(b: bytes, context: bytes) -> bytes:
     return _derive(b, context, b"self")
 
 
-def pair_mask_key(private: bytes, public: bytes, context: bytes, one: int, other: int) -> bytes:
+def pair_mask_key(private: Private, public: bytes, context: bytes, one: int, other: int) -> bytes:
     """Key of the mask that two stores share, for one ctx; the same from either side."""
     return _derive(_agree(private, public), context, b"pair" + ids(min(one, other), max(one, other)))
 
@@ -65,7 +71,7 @@ def share_hash(tag: bytes, owner: int, holder: int, round_number: int, kind: byt
 
 
 def seal_box(
-    private: bytes,
+    private: Private,
     public: bytes,
     tag: bytes,
     sender: int,
@@ -79,7 +85,7 @@ def seal_box(
     return nonce + AESGCM(key).encrypt(nonce, content, tag + ids(sender, receiver))
 
 
-def open_box(private: bytes, public: bytes, tag: bytes, sender: int, receiver: int, box: bytes) -> bytes:
+def open_box(private: Private, public: bytes, tag: bytes, sender: int, receiver: int, box: bytes) -> bytes:
     """What `seal_box` sealed.
 
     Raises:
@@ -92,9 +98,10 @@ def open_box(private: bytes, public: bytes, tag: bytes, sender: int, receiver: i
         raise ProtocolError(f"the box of store {sender} for store {receiver} does not open; it was not used") from None
 
 
-def _agree(private: bytes, public: bytes) -> bytes:
+def _agree(private: Private, public: bytes) -> bytes:
     try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+        own = load(private) if isinstance(private, bytes) else private
+        return own.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
         raise ProtocolError("a public key has small order; no key was agreed") from None
 

@@ -16,7 +16,7 @@ from fedcart.shared.errors import ProtocolError
 from fedcart.shared.identity import Identity
 from fedcart.shared.secagg.dealing import Draw, Secrets, accept, announce, deal, mask_keys
 from fedcart.shared.secagg.journal import Journal, Past, Record
-from fedcart.shared.secagg.keys import digest
+from fedcart.shared.secagg.keys import digest, load
 from fedcart.shared.secagg.masks import Words, add_masks, check_words, vector_hash
 from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, Signed, TrainWord, Unmask
 from fedcart.shared.secagg.pins import HASH, Pins, require_known, survivors_hash
@@ -177,7 +177,8 @@ class Participant:
 
         Args:
           model: H(model) of the arrays that came with the request, computed here.
-          vector: makes x, [d] words; called at most once a round, after every check. Masks are added in place.
+          vector: makes x, [d] words; called at most once a round, after every check. It raises for a release that the
+            plan does not name. Masks are added in place.
         """
         with self._alone():
             if self._round and self._round.upload and self._round.upload[0] == digest("request", raw):
@@ -322,11 +323,13 @@ class Participant:
         return self._round
 
     def _open(self, secrets: Secrets, delivery: Delivery) -> dict[int, str]:
-        refused = {}
+        if secrets.box is None:
+            raise ProtocolError("the box key is erased; no box was opened")
+        refused, private = {}, load(secrets.box)
         for sender, row in delivery.rows.items():
             try:
                 check(row, self._public(sender))
-                accept(secrets, row, self._peers[sender].box_key)
+                accept(secrets, private, row, self._peers[sender].box_key)
             except ProtocolError as error:
                 refused[sender] = error.message
         return refused

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedcart.shared.errors import ProtocolError, RoundFailed
-from fedcart.shared.secagg.keys import commitment, pair_mask_key, public_key, self_mask_key, share_hash
+from fedcart.shared.secagg.keys import commitment, load, pair_mask_key, public_key, self_mask_key, share_hash
 from fedcart.shared.secagg.messages import Boxes, Keys, Unmask
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.requests import Train
@@ -63,5 +63,6 @@ def remaining_masks(
         if public_key(rsk) != keys[j].rounds[number][0]:
             offences.append(Offence(j, "dealt shares that do not rebuild the round key it announced"))
         # i added the mask if i < j: take it off again.
-        masks += [(pair_mask_key(rsk, keys[i].rounds[number][0], context, i, j), i < j) for i in survivors]
+        private = load(rsk)
+        masks += [(pair_mask_key(private, keys[i].rounds[number][0], context, i, j), i < j) for i in survivors]
     return masks, offences
