@@ -13,61 +13,20 @@ import numpy as np
 import pytest
 
 from fedcart.client import gate
-from fedcart.client.gate import Surroundings, release
-from fedcart.client.ledger_files import key_path, ledger_path, open_store_ledger
+from fedcart.client.gate import release
+from fedcart.client.ledger_files import ledger_path
 from fedcart.client.records import StoreRecords
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import InputError, PrivacyRefused, ProtocolError
-from fedcart.shared.identity import Identity
 from fedcart.shared.learners.base import Round, State
 from fedcart.shared.learners.memory import MemoryCustomers
 from fedcart.shared.learners.popularity import Popularity
 from fedcart.shared.ledger.ledger import Ledger
-from fedcart.shared.privacy.accounting import release_rho
 from fedcart.shared.privacy.clipped_sums import ClippedSums
 from fedcart.shared.privacy.grid import grid, share_variance
-from fedcart.shared.privacy.keystream import Keystream
 from fedcart.shared.privacy.release import Release
+from private_run import LEARNERS, around, seeded, small, start_ledger
 from small_run import write_small_run
-
-LEARNERS = {
-    "popularity": {},
-    "gram": {"max_items": 8},
-    "als": {"embedding_dim": 3, "sweeps": 2},
-    "mf": {"local_steps": 0, "server_optimizer": "adam", "embedding_dim": 3, "round_count": 2},
-    "ncf": {"local_steps": 0, "server_optimizer": "adam", "embedding_dim": 3, "layers": (4, 2), "round_count": 2},
-}
-
-
-def seeded(plan: str, round_index: int, attempt: int, name: str) -> Keystream:
-    """A rehearsal's keys: the same noise for the same place."""
-    return Keystream(hashlib.sha256(f"{plan} {round_index} {attempt} {name}".encode()).digest())
-
-
-def start_ledger(directory: Path, agreement: Agreement, store: int = 0, *, rehearsal: bool = False) -> None:
-    """A ledger with the plan in it."""
-    for path in (ledger_path(directory, store), key_path(directory, store)):
-        path.parent.mkdir(exist_ok=True)
-    identity = Identity.create(key_path(directory, store))
-    dearest = max(release_rho(x, agreement.plan.honest) for r in agreement.rounds for x in r.releases)
-    with Ledger.create(ledger_path(directory, store), identity, coalition="test", rehearsal=rehearsal) as ledger:
-        ledger.plan(agreement.plan_hash, epsilon="4", delta=1e-4, dearest=dearest, attempts=agreement.plan.attempts)
-
-
-def small(directory: Path, learner: str = "popularity", trust: str = "local", **more: Any) -> Agreement:
-    """A private run with a ledger for store 0."""
-    settings = LEARNERS[learner]
-    agreement = write_small_run(
-        directory, learner=learner, trust=trust, epsilon=more.pop("epsilon", 4.0), attempts=more.pop("attempts", 1),
-        customers_per_store=more.pop("customers_per_store", 5), **settings,
-    )  # fmt: skip
-    start_ledger(directory, agreement, **more)
-    return agreement
-
-
-def around(directory: Path, **changes: Any) -> Surroundings:
-    """A store's own surroundings, some of them changed."""
-    return Surroundings(open_ledger=lambda: open_store_ledger(directory, 0), **changes)
 
 
 def ask(directory: Path, agreement: Agreement, attempt: int = 0, **changes: Any) -> Mapping[str, Any]:

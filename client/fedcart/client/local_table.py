@@ -30,10 +30,22 @@ _AFTER = int(np.iinfo(np.int32).max)
 class MappedTable:
     """One store's rows of a directory's local tables, seen from one round."""
 
-    def __init__(self, directory: str, start: int, stop: int, total: int, round_index: int | None) -> None:
-        """Rows start..stop - 1 of the directory's `total` customers. No round = after the last one, for reading."""
+    def __init__(
+        self,
+        directory: str,
+        start: int,
+        stop: int,
+        total: int,
+        round_index: int | None,
+        kept: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Rows start..stop - 1 of the directory's `total` customers, or of those the rows `kept` (0 = start).
+
+        No round = after the last one, for reading.
+        """
         self._directory = directory
-        self._start, self._stop, self._total = start, stop, total
+        self._total = total
+        self._places = np.arange(start, stop) if kept is None else start + kept
         self._round = _AFTER if round_index is None else round_index
         self._open: dict[str, tuple[npt.NDArray[np.int32], Generations]] = {}
         self._written: set[str] = set()
@@ -43,47 +55,56 @@ class MappedTable:
         if os.path.isdir(self._directory):
             for path in sorted(Path(self._directory).glob("*.stamps.npy")):
                 stamps = _mapped(path)
-                stamps[self._start : self._stop] = 0
+                stamps[self._places] = 0
                 _flush(stamps)
+
+    def erase(self) -> None:
+        """Zero these rows in every table, both generations, durably: what a customer who leaves takes along."""
+        if os.path.isdir(self._directory):
+            for path in sorted(Path(self._directory).glob("*.npy")):
+                mapped = _mapped(path)
+                mapped[self._places] = 0
+                _flush(mapped)
 
     def read(self, name: str, rows: slice, width: int) -> Float32Array:
         """[rows, width] as written by the latest earlier round; zeros where no round has written yet."""
         found = self._table(name, width, create=False)
-        count = self._rows(rows)
+        places = self._rows(rows)
         if found is None:
-            return np.zeros((count.stop - count.start, width), np.float32)
+            return np.zeros((len(places), width), np.float32)
         stamps, generations = found
-        newest, known = self._newest(stamps[count])
-        values = np.where((newest == 0)[:, None], generations[0][count], generations[1][count])
+        newest, known = self._newest(stamps[places])
+        values = np.where((newest == 0)[:, None], generations[0][places], generations[1][places])
         values[~known] = 0
         return values
 
     def written(self, name: str, rows: slice, width: int) -> npt.NDArray[np.bool_]:
         """[rows] whether an earlier round has written the row."""
         found = self._table(name, width, create=False)
-        count = self._rows(rows)
+        places = self._rows(rows)
         if found is None:
-            return np.zeros(count.stop - count.start, np.bool_)
-        return self._newest(found[0][count])[1]
+            return np.zeros(len(places), np.bool_)
+        return self._newest(found[0][places])[1]
 
     def write(self, name: str, rows: slice, values: Float32Array) -> None:
         """Set rows for the rounds after this one; what this round reads stays as it is."""
-        count = self._rows(rows)
+        places = self._rows(rows)
         if self._round == _AFTER:
             raise ProtocolError(f"local table {name!r}: no round is open; nothing was written")
-        if values.ndim != 2 or len(values) != count.stop - count.start:
-            raise ProtocolError(f"local table {name!r}: {values.shape} for {count.stop - count.start} rows")
+        if values.ndim != 2 or len(values) != len(places):
+            raise ProtocolError(f"local table {name!r}: {values.shape} for {len(places)} rows")
         found = self._table(name, values.shape[1], create=True)
         assert found is not None
         stamps, generations = found
-        newest, known = self._newest(stamps[count])
+        newest, known = self._newest(stamps[places])
         target = np.where(known, 1 - newest, 0)
         for generation in (0, 1):
             chosen = np.flatnonzero(target == generation)
-            generations[generation][count.start + chosen] = values[chosen]
-            stamps[count.start + chosen, generation] = self._round + 1
-            other = stamps[count.start + chosen, 1 - generation]
-            stamps[count.start + chosen, 1 - generation] = np.where(other > self._round, 0, other)
+            here = places[chosen]
+            generations[generation][here] = values[chosen]
+            stamps[here, generation] = self._round + 1
+            other = stamps[here, 1 - generation]
+            stamps[here, 1 - generation] = np.where(other > self._round, 0, other)
         self._written.add(name)
 
     def flush(self) -> None:
@@ -99,12 +120,11 @@ class MappedTable:
         usable = np.where(stamps <= self._round, stamps, 0)
         return usable.argmax(axis=1), usable.max(axis=1) > 0
 
-    def _rows(self, rows: slice) -> slice:
+    def _rows(self, rows: slice) -> npt.NDArray[np.int64]:
         """Store rows as rows of the files."""
-        start, stop, step = rows.indices(self._stop - self._start)
-        if step != 1:
+        if rows.step not in (None, 1):
             raise ProtocolError("local tables are read and written in runs of rows")
-        return slice(self._start + start, self._start + max(start, stop))
+        return self._places[rows]
 
     def _table(self, name: str, width: int, *, create: bool) -> tuple[npt.NDArray[np.int32], Generations] | None:
         if not name.replace(".", "_").isidentifier():

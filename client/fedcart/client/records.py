@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -16,17 +17,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fedcart.client.consent import consenting
 from fedcart.client.local_table import MappedTable
 from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import DataError
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, LocalTable
-from fedcart.shared.storage import FileVersion, file_version, named_failures, replace_bytes
+from fedcart.shared.storage import FileVersion, file_version, named_failures, replace_bytes, sync_directory
 
 RECORDS = "records"
 LOCAL = "local"
 _ARRAYS = tuple(f.name for f in fields(Histories) if f.name != "items_total")
 _ABOUT = "about.json"
+_OLD = f".{RECORDS}.old"
 
 
 def write_records(directory: Path, histories: Histories, store_offsets: npt.NDArray[np.int64]) -> None:
@@ -43,20 +46,66 @@ def write_records(directory: Path, histories: Histories, store_offsets: npt.NDAr
     offsets = np.asarray(store_offsets, np.int64)
     if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != histories.customers or (np.diff(offsets) < 0).any():
         raise DataError(f"store offsets do not divide {histories.customers} customers; nothing was written")
-    target, part = directory / RECORDS, directory / f".{RECORDS}.part"
+    target = directory / RECORDS
     if target.exists() and _same(target, histories, offsets):
         return
-    with named_failures(target, "write"):
+    part = _prepare(directory, histories, offsets)
+    _put(directory, part)
+
+
+def rewrite_records(directory: Path | str, histories: Histories, store_offsets: npt.NDArray[np.int64]) -> None:
+    """Replace histories of the same customers and keep the learners' tables; whole or not at all."""
+    directory = Path(directory)
+    part = _prepare(directory, histories, store_offsets)
+    with named_failures(directory / RECORDS, "write"):
+        tables = sorted((directory / RECORDS / LOCAL).glob("*.npy"))
+        if tables:
+            (part / LOCAL).mkdir()
+        for table in tables:
+            os.link(table, part / LOCAL / table.name)
+    _put(directory, part)
+
+
+def open_records(directory: Path | str) -> tuple[Histories, npt.NDArray[np.int64]]:
+    """All customers' histories, memory-mapped, and the stores' offsets, whoever consents."""
+    records = f"{directory}/{RECORDS}"
+    _mend(Path(directory))
+    return _open(records, file_version(f"{records}/{_ABOUT}"))
+
+
+def _prepare(directory: Path, histories: Histories, offsets: npt.NDArray[np.int64]) -> Path:
+    """The new records beside the old ones."""
+    part = directory / f".{RECORDS}.part"
+    with named_failures(directory / RECORDS, "write"):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         for name in _ARRAYS:
             np.save(part / f"{name}.npy", getattr(histories, name), allow_pickle=False)
         np.save(part / "stores.npy", offsets, allow_pickle=False)
     replace_bytes(part / _ABOUT, canonical_bytes({"items_total": histories.items_total}))
+    return part
+
+
+def _put(directory: Path, part: Path) -> None:
+    """Two renames; a crash between them leaves the old records under another name, which `_mend` undoes."""
+    target, old = directory / RECORDS, directory / _OLD
     with named_failures(target, "write"):
+        _mend(directory)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(old)
         part.rename(target)
+        sync_directory(directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _mend(directory: Path) -> None:
+    """Finish or undo a replacement that a crash cut short."""
+    target, old = directory / RECORDS, directory / _OLD
+    if old.exists():
+        if target.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(target)
 
 
 def _same(records: Path, histories: Histories, offsets: npt.NDArray[np.int64]) -> bool:
@@ -72,10 +121,13 @@ def _same(records: Path, histories: Histories, offsets: npt.NDArray[np.int64]) -
 
 @dataclass
 class StoreRecords:
-    """The customers of one store: the `Customers` that learners see.
+    """The consenting customers of one store: the `Customers` that learners see.
+
+    Consent is read once, when the records are opened; nobody who opted out before then is in here, and everything
+    is as if they had never been a customer.
 
     Attributes:
-      histories: [store customers] training view.
+      histories: [consenting customers] training view.
       table: the store's local tables; `local` is the same, as learners see it.
     """
 
@@ -93,12 +145,14 @@ class StoreRecords:
           DataError: no such records or store.
         """
         records = f"{directory}/{RECORDS}"
-        histories, offsets = _open(records, file_version(f"{records}/{_ABOUT}"))
+        histories, offsets = open_records(directory)
         if not 0 <= store < len(offsets) - 1:
             raise DataError(f"{records}: store {store} of {len(offsets) - 1}; nothing was read")
         start, stop = int(offsets[store]), int(offsets[store + 1])
-        table = MappedTable(f"{records}/{LOCAL}", start, stop, histories.customers, round_index)
-        return cls(histories.slice(start, stop), table)
+        kept = consenting(directory, start, stop)
+        table = MappedTable(f"{records}/{LOCAL}", start, stop, histories.customers, round_index, kept)
+        own = histories.slice(start, stop)
+        return cls(own if kept is None else own.take(kept), table)
 
     @property
     def count(self) -> int:

@@ -156,6 +156,16 @@ class Histories:
             self.ages[low:high],
         )
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Histories:
+        """The stated customers, in the stated order."""
+        counts = self.counts[rows]
+        indptr = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(counts, out=indptr[1:])
+        pairs = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], counts)
+        return Histories(
+            self.items_total, indptr, self.items[pairs], self.weights[pairs], self.behaviours[pairs], self.ages[pairs]
+        )
+
     def row_of_pair(self) -> npt.NDArray[np.int64]:
         """[pairs] the customer (row) of each pair."""
         return np.repeat(np.arange(self.customers, dtype=np.int64), self.counts)

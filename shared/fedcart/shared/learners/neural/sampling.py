@@ -86,7 +86,7 @@ def draw(histories: Histories, rows: npt.NDArray[np.int64], when: UInt64, how: D
 
     A customer without items, with all of them, or with a weight that is not finite has no samples and a loss of 0.
     """
-    own = select(histories, rows)
+    own = histories.take(rows)
     total = own.items_total
     stream = mix(fingerprints(own) ^ when)
     counts = own.counts
@@ -124,22 +124,6 @@ def parts(histories: Histories, visited: npt.NDArray[np.int64], how: Draw) -> It
         if end == len(order) or (end + 1 - start) * counts[order[end]] > most:
             yield visited[order[start:end]]
             start = end
-
-
-def select(histories: Histories, rows: npt.NDArray[np.int64]) -> Histories:
-    """The stated customers, in the stated order."""
-    counts = histories.counts[rows]
-    indptr = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(counts, out=indptr[1:])
-    pairs = np.repeat(histories.indptr[rows], counts) + within(counts)
-    return Histories(
-        histories.items_total,
-        indptr,
-        histories.items[pairs],
-        histories.weights[pairs],
-        histories.behaviours[pairs],
-        histories.ages[pairs],
-    )
 
 
 def within(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
