@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcart.shared.metrics import bootstrap_interval, gain, several, single
+from fedcart.shared.metrics import bootstrap_interval, gain, several, single, stratified_interval
 
 RANK = st.floats(0, 30).map(lambda x: round(2 * x) / 2) | st.just(math.nan)
 HELD_OUT = st.lists(st.lists(RANK, max_size=14), max_size=6)
@@ -129,12 +130,42 @@ def test_the_coverage_test_would_catch_an_interval_that_is_too_narrow() -> None:
     assert not 0.88 < coverage(0.80) < 0.98
 
 
-def test_the_interval_is_that_of_the_mean() -> None:
-    values = np.random.default_rng(1).normal(5, 2, 2000)
-    low, high = bootstrap_interval(values, seed=0, replicates=2000)
-    half = 1.96 * values.std() / math.sqrt(2000)
-    assert low == pytest.approx(values.mean() - half, abs=0.15 * half)
-    assert high == pytest.approx(values.mean() + half, abs=0.15 * half)
+NORMAL = {0.90: 1.6449, 0.95: 1.9600, 0.99: 2.5758}
+
+
+@pytest.mark.parametrize("level", NORMAL)
+def test_the_interval_is_that_of_the_mean_at_its_level(level: float) -> None:
+    """Of 20,000 replicates the .005, .025 and .05 quantiles have standard errors of at most .019 half-widths: 8 %
+    are four of them. The interval of 90 % is 16 % narrower than that of 95 %."""
+    values = np.random.default_rng(1).normal(5, 2, 500)
+    half = NORMAL[level] * values.std() / math.sqrt(500)
+    options = {} if level == 0.95 else {"level": level}  # 95 % unless told otherwise
+    for low, high in (
+        bootstrap_interval(values, 0, 20_000, **options),
+        stratified_interval([values], 0, 20_000, **options),
+    ):
+        assert low == pytest.approx(values.mean() - half, abs=0.08 * half)
+        assert high == pytest.approx(values.mean() + half, abs=0.08 * half)
+
+
+def test_the_level_test_tells_neighbouring_levels_apart() -> None:
+    levels = list(NORMAL.values())
+    assert all(abs(a / b - 1) > 2 * 0.08 - 0.01 for a, b in itertools.permutations(levels, 2))
+
+
+def test_a_stratified_interval_draws_within_every_group_and_weighs_groups_alike() -> None:
+    """Groups of other sizes, means and spreads; 4000 replicates, a quantile's standard error .022 half-widths."""
+    generator = np.random.default_rng(2)
+    groups = [generator.normal(0, 1, 30), generator.normal(9, 3, 400), generator.normal(-4, 0.5, 60)]
+    centre = np.mean([x.mean() for x in groups])
+    half = 1.96 * math.sqrt(sum(x.var() / len(x) for x in groups)) / 3
+    low, high = stratified_interval(groups, 0, 4000)
+    assert low == pytest.approx(centre - half, abs=0.08 * half)
+    assert high == pytest.approx(centre + half, abs=0.08 * half)
+
+
+def test_no_groups_have_no_stratified_interval() -> None:
+    assert all(math.isnan(x) for x in stratified_interval([], 0))
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_another() -> None:

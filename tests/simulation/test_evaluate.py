@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,14 @@ def cases(draw: st.DrawFn) -> tuple[Split, npt.NDArray[np.float32]]:
         for c in range(customers)
         for i, b in draw(st.lists(st.tuples(item, st.sampled_from([VIEW, PURCHASE])), max_size=items))
     ]
-    columns = np.array(events, np.int64).reshape(-1, 3).T
-    train = build_histories(Interactions.build(columns[0], columns[1], behaviour=columns[2]), customers, items)
     held = [sorted(draw(st.sets(item, max_size=1 if one_each else 4))) for _ in range(customers)]
     indptr = np.cumsum([0, *map(len, held)]).astype(np.int64)
     bought = {(c, i) for c, i, b in events if b == PURCHASE}
+    rule = draw(st.sampled_from(["leave-one-out", "time"]))
+    if rule == "leave-one-out":  # there a new item has no trace in training
+        events = [(c, i, b) for c, i, b in events if i not in held[c] or (c, i) in bought]
+    columns = np.array(events, np.int64).reshape(-1, 3).T
+    train = build_histories(Interactions.build(columns[0], columns[1], behaviour=columns[2]), customers, items)
     is_new = np.array([(c, i) not in bought for c, row in enumerate(held) for i in row], np.bool_)
     candidates = None
     if one_each:
@@ -66,16 +70,18 @@ def cases(draw: st.DrawFn) -> tuple[Split, npt.NDArray[np.float32]]:
                 candidates[c, : 1 + len(others)] = [row[0], *others]
     out = HeldOut(indptr, np.array([i for row in held for i in row], np.int32), is_new, candidates)
     values = draw(st.lists(SCORES, min_size=customers * items, max_size=customers * items))
-    return Split(train, out, "purchase", "leave-one-out", None), np.array(values, np.float32).reshape(customers, items)
+    return Split(train, out, "purchase", rule, None), np.array(values, np.float32).reshape(customers, items)
 
 
 def slow_rank(own: float, others: list[float]) -> float:
     return sum(x > own for x in others) + sum(x == own for x in others) / 2
 
 
-def bought_by(split: Split, customer: int) -> set[int]:
+def had_by(split: Split, customer: int) -> set[int]:
+    """What is masked: what was bought, and what was only viewed where a new item has no trace in training."""
     pairs = slice(int(split.train.indptr[customer]), int(split.train.indptr[customer + 1]))
-    return set(split.train.items[pairs][split.train.behaviours[pairs] >> PURCHASE & 1 == 1].tolist())
+    bought = split.train.behaviours[pairs] >> PURCHASE & 1 == 1
+    return set(split.train.items[pairs][bought | (split.rule == "leave-one-out")].tolist())
 
 
 def reference(split: Split, scores: npt.NDArray[np.float32]) -> Ranking:
@@ -84,14 +90,14 @@ def reference(split: Split, scores: npt.NDArray[np.float32]) -> Ranking:
     held = split.held_out
     sampled, new, everything, top = np.full(customers, np.nan), [], [], np.full((customers, 10), -1, np.int32)
     for c in range(customers):
-        row, had = scores[c].tolist(), bought_by(split, c)
+        row, had = scores[c].tolist(), had_by(split, c)
         pairs = range(int(held.indptr[c]), int(held.indptr[c + 1]))
         for pair in pairs:
             item = int(held.items[pair])
             everything.append(slow_rank(row[item], [row[i] for i in range(items) if i != item]))
             fresh = [row[i] for i in range(items) if i != item and i not in had]
             new.append(slow_rank(row[item], fresh) if held.is_new[pair] else math.nan)
-        if len(pairs) and held.candidates is not None:
+        if len(pairs) and held.candidates is not None and held.is_new[pairs[0]]:
             first, *others = [i for i in held.candidates[c].tolist() if i >= 0]
             sampled[c] = slow_rank(row[first], [row[i] for i in others])
     return Ranking(sampled, np.array(new, np.float64), np.array(everything, np.float64), top)
@@ -115,7 +121,7 @@ def test_the_list_shown_is_the_best_of_new_items_that_can_be_ranked(case: tuple[
         if not split.held_out.indptr[c + 1] > split.held_out.indptr[c]:
             assert shown == [-1] * 10
             continue
-        had = bought_by(split, c)
+        had = had_by(split, c)
         able = sorted((row[i] for i in range(len(row)) if i not in had and row[i] > -math.inf), reverse=True)
         listed = [i for i in shown if i >= 0]
         assert shown == listed + [-1] * (10 - len(listed))
@@ -181,6 +187,19 @@ def test_a_seen_item_does_not_tie_with_one_that_cannot_be_ranked() -> None:
     assert found.new.tolist() == [0.5]  # item 2 alone is as hopeless; the seen items are out of the ranking
     assert found.all.tolist() == [2.5]
     assert found.top.tolist() == [[-1] * 10]
+
+
+def test_a_repeat_has_no_rank_among_candidates_the_customer_never_touched() -> None:
+    found = rank(Table(np.array([[3.0, 2.0, 1.0]], np.float32)), one(3, [0], [0], [0, 1, 2]))
+    np.testing.assert_array_equal(found.sampled, [math.nan])
+    assert found.all.tolist() == [0.0]
+
+
+def test_a_new_item_that_is_masked_as_seen_is_refused_instead_of_ranked_first() -> None:
+    train = build_histories(Interactions.build([0], [1], behaviour="view"), 1, 3)
+    split = replace(one(3, [1], []), train=train)
+    with pytest.raises(FedcartError, match="masked as seen; nothing was ranked"):
+        rank(Table(np.zeros((1, 3), np.float32)), split)
 
 
 def test_a_repeat_is_ranked_among_all_items_only() -> None:

@@ -16,6 +16,7 @@ from fedcart.shared.interactions import DAY, NO_TIME, Interactions, build_histor
 from fedcart.simulation.datasets.dataset import GivenSplit
 from fedcart.simulation.draws import draws
 from fedcart.simulation.held_out import HeldOut
+from fedcart.simulation.split import RULES as SPLIT_RULES
 from fedcart.simulation.split import Split, make_split
 from purchase_events import CRITICAL_4, CUSTOMERS, EVENTS, ITEMS, PURCHASE, RULES, SEEDS, Event, chi_square, table
 
@@ -57,6 +58,8 @@ def test_no_event_of_a_held_out_pair_at_its_time_or_later_is_trained_on(
             else:
                 since = min(d for d in days if d == max(e[3] for e in mine if e[2] == PURCHASE))
             earlier = {b for _, i, b, day, _ in mine if i == item and day < since}
+            if rule != "time" and PURCHASE not in earlier:
+                earlier = set()  # a new item leaves no trace
             assert since in days or rule == "time"
             assert trained(s, customer).get(item, 0) == sum(1 << b for b in earlier)
 
@@ -390,10 +393,80 @@ def test_an_event_of_a_held_out_item_that_has_no_time_goes_with_it() -> None:
     assert trained(s, 0) == {0: 1 << PURCHASE}
 
 
+def behaviours_left(behaviours: list[int], rule: str) -> dict[int, int]:
+    """A customer did these with item 1, a second after another, bought item 0 first and item 1 last."""
+    count = len(behaviours)
+    rows = Interactions.build(
+        [0] * (count + 2),
+        [0] + [1] * (count + 1),
+        behaviour=[PURCHASE, *behaviours, PURCHASE],
+        time=[DAY * (second + 1) for second in range(count + 2)],
+    )
+    return trained(make_split(rows, 1, 2, rule=rule, seed=0, at=DAY * (count + 2), negatives=0), 0)
+
+
+@pytest.mark.parametrize("behaviour", [0, 1, 2])
+@pytest.mark.parametrize("rule", ["leave-one-out", "last-basket"])
+def test_a_new_held_out_item_leaves_no_view_favourite_or_cart_in_training(rule: str, behaviour: int) -> None:
+    """Sampled candidates are untouched, so any trace would tell the held-out item from them."""
+    assert behaviours_left([behaviour], rule) == {0: 1 << PURCHASE}
+
+
+@pytest.mark.parametrize("rule", ["leave-one-out", "last-basket"])
+def test_an_item_bought_again_keeps_its_history(rule: str) -> None:
+    assert behaviours_left([0, PURCHASE], rule) == {0: 1 << PURCHASE, 1: 1 | 1 << PURCHASE}
+
+
+def test_under_a_split_by_time_an_earlier_view_is_known() -> None:
+    assert behaviours_left([0], "time") == {0: 1 << PURCHASE, 1: 1}
+
+
+@given(EVENTS, RULES, SEEDS)
+def test_where_a_new_item_leaves_no_trace_nothing_in_training_is_ranked_as_new(
+    events: list[Event], rule: str, seed: int
+) -> None:
+    s = split(events, rule, seed)
+    if s is None:
+        return
+    bought = (s.train.behaviours >> PURCHASE & 1) == 1
+    assert s.seen.tolist() == (bought | (rule != "time")).tolist()
+    new = s.held_out.owner[s.held_out.is_new] * ITEMS + s.held_out.items[s.held_out.is_new]
+    masked = (s.train.row_of_pair() * ITEMS + s.train.items)[s.seen]
+    assert not set(new.tolist()) & set(masked.tolist())
+
+
+@pytest.mark.parametrize(
+    ("customers", "repeats", "message"),
+    [(1, 0, "1 of 1 customers"), (1, 30, "1 of 31 customers"), (0, 3, "0 of 3 customers")],
+)
+def test_fewer_than_two_customers_with_a_new_item_are_refused(customers: int, repeats: int, message: str) -> None:
+    """The mean of one customer would be printed with four decimals."""
+    items = [0, 1] * customers + [0, 1, 0] * repeats
+    owner = np.repeat(np.arange(customers + repeats), [2] * customers + [3] * repeats)
+    rows = Interactions.build(owner, items, time=np.arange(len(items)))
+    s = make_split(rows, customers + repeats, 2, rule="leave-one-out", seed=0, negatives=0)
+    with pytest.raises(DataError, match=f"{message} can be measured.*nothing was run") as caught:
+        s.refuse_too_few()
+    assert (caught.value.exit_code, bool(caught.value.hint)) == (2, True)
+
+
+@pytest.mark.parametrize("rule", SPLIT_RULES)
+def test_every_rule_has_a_hint_for_too_few_customers(rule: str) -> None:
+    train = build_histories(Interactions.build([0], [0]), 1, 1)
+    nobody = HeldOut(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.bool_), None)
+    with pytest.raises(DataError, match="0 of 1 customers"):
+        Split(train, nobody, "purchase", rule, None).refuse_too_few()
+
+
+def test_two_customers_with_a_new_item_are_measured() -> None:
+    rows = Interactions.build([0, 0, 1, 1], [0, 1, 1, 0], time=[1, 2, 1, 2])
+    make_split(rows, 2, 2, rule="leave-one-out", seed=0, negatives=0).refuse_too_few()
+
+
 def test_a_view_of_a_held_out_item_at_the_same_time_goes_with_it() -> None:
     rows = Interactions.build([0, 0, 0, 0], [0, 1, 1, 1], behaviour=[PURCHASE, 0, 0, PURCHASE], time=[1, 4, 5, 5])
     s = make_split(rows, 1, 2, rule="leave-one-out", seed=0, negatives=0)
     assert held(s, 0) == [1]
-    assert trained(s, 0) == {0: 1 << PURCHASE, 1: 1}  # the view a second earlier stays
+    assert trained(s, 0) == {0: 1 << PURCHASE}
     later = replace(rows, time=np.array([1, 5, 6, 5], np.int64))
     assert trained(make_split(later, 1, 2, rule="leave-one-out", seed=0, negatives=0), 0) == {0: 1 << PURCHASE}

@@ -12,6 +12,7 @@ from fedcart.server.checkpoint import read_lines
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.storage import replace_file
 from fedcart.simulation import defaults
+from fedcart.simulation.baselines.memoriser import memoriser_is_null
 from fedcart.simulation.config import plain
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.evaluate import Ranking
@@ -71,6 +72,7 @@ def write_run(
             "ties": "seeded draw" if split.rule == "leave-one-out" else None,
             "validation": defaults.settings_chosen_on(dataset.name),
             "held_out": len(split.held_out.items),
+            "memoriser_is_null": memoriser_is_null(split),
         },
         **measurements(trainings, rankings),
         "privacy": privacy(trainings, len(rounds)),

@@ -1,7 +1,7 @@
 """The oracle: ranks of held-out items, measured with all data in hand, outside both apps. No epsilon covers it.
 
-Scorers see a customer's training view only. The seen items of the target behaviour are masked here, for every
-method alike, when new items are ranked; nothing is masked when all items are (repeat purchases count). Masked is
+Scorers see a customer's training view only. What the customer had (`Split.seen`) is masked here, for every method
+alike, when new items are ranked; nothing is masked when all items are (repeat purchases count). Masked is
 NaN, which compares with nothing: -inf would tie with items that a scorer cannot rank.
 """
 
@@ -27,7 +27,7 @@ class Ranking:
     """What one method did for every customer.
 
     Attributes:
-      sampled: [customers] rank of the held-out item among its candidates; NaN where not measured.
+      sampled: [customers] rank of the new held-out item among its candidates; NaN where not measured, or a repeat.
       new: [held-out pairs] rank among the items the customer has not had; NaN for a repeat.
       all: [held-out pairs] rank among all items.
       top: int32 [customers, 10] the list shown of new items; -1 for customers not measured, and where no item that
@@ -61,13 +61,13 @@ def rank(
         pairs = slice(int(held.indptr[start]), int(held.indptr[stop]))
         owner = np.repeat(np.arange(stop - start), np.diff(held.indptr[start : stop + 1]))
         everything[pairs] = _ranks(scores, owner, held.items[pairs])
-        if held.candidates is not None:
-            sampled[rows] = _sampled_ranks(scores[rows - start], held.candidates[rows])
         masked = scores.copy()
         had = seen[int(train.indptr[start]) : int(train.indptr[stop])]
         masked[histories.row_of_pair()[had], histories.items[had]] = np.nan
         fresh = np.flatnonzero(held.is_new[pairs])
         new[pairs.start + fresh] = _ranks(masked, owner[fresh], held.items[pairs][fresh])
+        if held.candidates is not None:  # then no customer has two held-out items
+            sampled[start + owner[fresh]] = _sampled_ranks(scores[owner[fresh]], held.candidates[start + owner[fresh]])
         top[rows] = _top(masked[rows - start])
         if progress is not None:
             progress(stop, customers)
@@ -101,6 +101,8 @@ def _ranks(
         part = slice(start, start + step)
         row = scores[rows[part]]
         own = row[np.arange(len(row)), items[part]][:, None]
+        if np.isnan(own).any():
+            raise FedcartError("a held-out item that counts as new is masked as seen; nothing was ranked")
         higher = (row > own).sum(axis=1)
         found[part] = higher + ((row == own).sum(axis=1) - 1) / 2.0
     return found

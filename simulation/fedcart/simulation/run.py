@@ -142,6 +142,7 @@ def prepare(config: Config) -> Prepared:
     )
     if config.evaluate.share < 1:
         split = split.measure_some(round(len(split.held_out.measured) * config.evaluate.share), config.seed)
+    split.refuse_too_few()
     return Prepared(dataset, stores, split)
 
 

@@ -2,8 +2,9 @@
 
 A customer's split depends on its own rows and the seed alone: not on other customers, nor on the order of rows.
 Only events of the target behaviour (purchase, or rating where there are no purchases) are held out. An event
-that is held out is seen by no learner and no baseline; what the customer did at the same time with the same item
-in other behaviours goes with it.
+that is held out is seen by no learner and no baseline. Rules that leave an item out (`leave-one-out`, `last-basket`)
+take with it what the customer did with the same item at that time or later and, where the item is new, all that
+came before: a new item has no trace in training. The rule `time` keeps everything before its second.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from fedcart.shared.errors import ConfigError, DataError
 from fedcart.shared.interactions import BEHAVIOURS, Histories, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
 from fedcart.simulation.held_out import HeldOut, held_out_pairs, sample_candidates
-from fedcart.simulation.split_rules import latest_baskets, latest_events, same_visit
+from fedcart.simulation.split_rules import earlier_traces, latest_baskets, latest_events, same_visit
 
 RULES = ("ncf", "leave-one-out", "last-basket", "time")
+LEAVE_OUT = ("leave-one-out", "last-basket")
+"""Rules whose new items have no trace in training; so new items are ranked among untouched items."""
+FEWEST_MEASURED = 2
+"""Customers with a new held-out item without whom a mean says nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,22 @@ class Split:
 
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
-        """[training pairs] the pair has the target behaviour: masked when only new items are ranked."""
+        """[training pairs] masked when only new items are ranked: pairs of the target behaviour; under `LEAVE_OUT` all,
+        since an item the customer viewed and did not buy is known not to be the held-out one."""
+        if self.rule in LEAVE_OUT:
+            return np.ones(len(self.train.items), np.bool_)
         found: npt.NDArray[np.bool_] = (self.train.behaviours >> BEHAVIOURS.index(self.target)) & 1 == 1
         return found
+
+    def refuse_too_few(self) -> None:
+        """Raise DataError where fewer than two customers have a new held-out item to be measured on."""
+        count = len(np.unique(self.held_out.owner[self.held_out.is_new]))
+        if count < FEWEST_MEASURED:
+            raise DataError(
+                f"split {self.rule}: {count} of {self.train.customers} customers can be measured on a new item, and at "
+                f"least {FEWEST_MEASURED} are needed; nothing was run",
+                TOO_FEW_TO_MEASURE[self.rule],
+            )
 
     def slice(self, start: int, stop: int) -> Split:
         """Customers start..stop - 1."""
@@ -114,6 +132,7 @@ def make_split(
         else:
             test = latest_baskets(rows, np.flatnonzero(wanted), customers)
         train = ~same_visit(rows, test, items_total)
+        train &= ~earlier_traces(rows, test, train, wanted, items_total)
         timed = rows.time[train & rows.timed]
         if as_of is None and len(timed):
             as_of, derived = int(timed.max()) + 1, True
@@ -148,6 +167,13 @@ NOTHING_TO_HOLD_OUT = {
     "leave-one-out": "a customer needs two distinct items",
     "last-basket": "a customer needs two baskets",
     "time": "choose an earlier first held-out day: --split time:YYYY-MM-DD",
+}
+
+TOO_FEW_TO_MEASURE = {
+    "ncf": "use --split leave-one-out",
+    "leave-one-out": "a customer needs two distinct items, of which the latest is no repeat",
+    "last-basket": "a customer needs two baskets, with something new in the latest",
+    "time": "choose another first held-out day: --split time:YYYY-MM-DD",
 }
 
 

@@ -57,3 +57,20 @@ def same_visit(rows: Interactions, test: npt.NDArray[np.bool_], items_total: int
     untimed = rows.time == NO_TIME
     same: npt.NDArray[np.bool_] = match & (untimed | (rows.time >= since[position]))
     return same
+
+
+def earlier_traces(
+    rows: Interactions,
+    test: npt.NDArray[np.bool_],
+    train: npt.NDArray[np.bool_],
+    wanted: npt.NDArray[np.bool_],
+    items_total: int,
+) -> npt.NDArray[np.bool_]:
+    """[rows] every event of the held-out (customer, item) pairs that have no target event left in `train`.
+
+    Such a pair is new. A view or cart of it that stayed in training would tell it from all other candidates, which
+    the customer never touched. A pair that is bought again keeps its history: it is a repeat.
+    """
+    key = rows.customer.astype(np.int64) * items_total + rows.item
+    traces: npt.NDArray[np.bool_] = np.isin(key, np.setdiff1d(key[test], key[train & wanted]))
+    return traces

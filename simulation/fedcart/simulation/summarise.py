@@ -16,6 +16,8 @@ from fedcart.simulation.partition import Partition
 from fedcart.simulation.split import Split
 
 MAIN = "ndcg@10"
+FEWEST_FOR_INTERVAL = 20
+"""Measured customers below which a percentile bootstrap covers far less than it says, and no interval is given."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Summariser:
         full |= self._lists(ranking.top[found.rows]) if new else dict.fromkeys(LIST_METRICS)
         sampled = None
         if new and self.split.held_out.candidates is not None:
-            sampled = {name: mean(x) for name, x in metrics.single(ranking.sampled).values.items()}
+            one_of = metrics.single(ranking.sampled)
+            sampled = {name: mean(x) for name, x in one_of.values.items()} | {"n": len(one_of.rows)}
         return {
             "sampled": sampled,
             "full": full,
-            "ci95": {name: self._interval(found.values[name]) for name in (MAIN, "hr@10")} if len(found.rows) else None,
+            "ci95": self._intervals(found),
             "macro": {MAIN: macro(found, self.partition.store_of)} if len(found.rows) else None,
             "n": len(found.rows),
             "measured": "oracle",
@@ -47,9 +50,9 @@ class Summariser:
 
     def paired(self, method: str, ranking: Ranking, against: str, other: Ranking) -> dict[str, Any]:
         """method minus against, NDCG@10 of new items, with a bootstrap interval over the same customers; the whole
-        range where no customer was measured."""
+        range where too few were measured to say."""
         difference = self._main(ranking) - self._main(other)
-        low, high = self._interval(difference) if len(difference) else (-1.0, 1.0)
+        low, high = self._interval(difference) or (-1.0, 1.0)
         return {
             "method": method,
             "against": against,
@@ -61,13 +64,15 @@ class Summariser:
         }
 
     def paired_macro(self, method: str, ranking: Ranking, against: str, other: Ranking) -> dict[str, Any]:
-        """The same for the mean over stores; customers are drawn within their stores; as `paired` where none was
-        measured."""
+        """The same for the mean over stores; customers are drawn within their stores, so the interval is for these
+        stores, and a store with a single measured customer adds nothing to its width."""
         found = metrics.several(self.split.held_out.indptr, ranking.new)
         difference = self._main(ranking) - self._main(other)
         store = self.partition.store_of[found.rows]
         groups = [difference[store == index] for index in np.unique(store)]
-        low, high = metrics.stratified_interval(groups, self.seed, self.replicates) if groups else (-1.0, 1.0)
+        low, high = -1.0, 1.0
+        if len(difference) >= FEWEST_FOR_INTERVAL:
+            low, high = metrics.stratified_interval(groups, self.seed, self.replicates)
         return {
             "method": method,
             "against": against,
@@ -79,7 +84,8 @@ class Summariser:
         }
 
     def stores(self, alone: Ranking | None, together: Ranking) -> list[dict[str, Any]]:
-        """NDCG@10 of new items by store, alone and together; low and high bound the paired difference."""
+        """NDCG@10 of new items by store, alone and together, over its `measured` customers; low and high bound the
+        paired difference, None where too few were measured to say."""
         found = metrics.several(self.split.held_out.indptr, together.new)
         store = self.partition.store_of[found.rows]
         together_values = found.values[MAIN]
@@ -90,6 +96,7 @@ class Summariser:
             row: dict[str, Any] = {
                 "store": name,
                 "customers": int(np.diff(self.partition.offsets)[index]),
+                "measured": int(here.sum()),
                 "alone": None,
                 "together": mean(together_values[here]) if here.any() else None,
                 "low": None,
@@ -97,7 +104,7 @@ class Summariser:
             }
             if here.any() and alone_values is not None:
                 row["alone"] = mean(alone_values[here])
-                row["low"], row["high"] = self._interval(together_values[here] - alone_values[here])
+                row["low"], row["high"] = self._interval(together_values[here] - alone_values[here]) or (None, None)
             rows.append(row)
         return rows
 
@@ -125,8 +132,14 @@ class Summariser:
     def _main(self, ranking: Ranking) -> npt.NDArray[np.float64]:
         return metrics.several(self.split.held_out.indptr, ranking.new).values[MAIN]
 
-    def _interval(self, values: npt.NDArray[np.float64]) -> list[float]:
-        return list(metrics.bootstrap_interval(values, self.seed, self.replicates))
+    def _intervals(self, found: metrics.PerCustomer) -> dict[str, list[float]] | None:
+        known = {name: self._interval(found.values[name]) for name in (MAIN, "hr@10")}
+        return {name: list(bounds) for name, bounds in known.items() if bounds} or None
+
+    def _interval(self, values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
+        if len(values) < FEWEST_FOR_INTERVAL:
+            return None
+        return metrics.bootstrap_interval(values, self.seed, self.replicates)
 
     def _lists(self, top: npt.NDArray[np.int32]) -> dict[str, float | None]:
         """Coverage = share of items shown to anyone; novelty = mean -log2 of the share of customers that had the

@@ -78,7 +78,8 @@ def validation_split(config: Config) -> tuple[Split, Catalogue]:
             people=prepared.partition.people,
         )
     else:
-        train, held_out = hold_out_for_validation(split.train, config.seed, split.target)
+        people = prepared.partition.people
+        train, held_out = hold_out_for_validation(split.train, config.seed, split.target, people)
         inner = replace(split, train=train, held_out=held_out)
     return inner.measure_some(MOST_MEASURED, config.seed), prepared.dataset.catalogue
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from fedcart.shared.interactions import BEHAVIOURS, Histories
+from fedcart.simulation.draws import draws
 from fedcart.simulation.held_out import HeldOut
 
+VALIDATION = 0x7A11D
+"""Purpose of the seeded draw of validation items."""
 
-def hold_out_for_validation(train: Histories, seed: int, behaviour: str) -> tuple[Histories, HeldOut]:
+
+def hold_out_for_validation(
+    train: Histories, seed: int, behaviour: str, people: npt.NDArray[np.int64] | None = None
+) -> tuple[Histories, HeldOut]:
     """One training item of each customer by a seeded hash, for choosing settings; the test items stay untouched.
 
-    The hash is of (seed, customer, item) alone, so the choice looks at no other customer. Customers with a single
-    item keep it.
+    The hash is of (seed, person, item) alone, so the choice looks at no other customer and at no store. The item
+    leaves training in every behaviour. Customers with a single item keep it.
+
+    Args:
+      people: [customers] what identifies each in the draw; None = the customer's own number.
     """
     row = train.row_of_pair()
-    mixed = (row.astype(np.uint64) << np.uint64(32)) ^ train.items.astype(np.uint64)
-    mixed = (mixed + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(32)
+    mixed = draws(seed, VALIDATION, row if people is None else people[row], train.items)
     target = (train.behaviours >> BEHAVIOURS.index(behaviour)) & 1 == 1
     eligible = target & (train.counts[row] >= 2)
     order = np.lexsort((mixed, row))
