@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.interactions import Interactions
 from fedcart.simulation import defaults
-from fedcart.simulation.config import Config, SplitConfig
+from fedcart.simulation.config import Config, DataConfig, LearnerConfig, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
+from fedcart.simulation.provenance import TUNED_ELSEWHERE, provenance, validation
+from fedcart.simulation.split import make_split
 
 FILE = """
 seed = 3
@@ -157,10 +160,61 @@ def test_settings_of_an_unknown_set_are_the_default_ones() -> None:
     assert defaults.settings("ml-1m", "no such method") == {}
 
 
-def test_a_run_says_on_what_its_settings_were_chosen_and_nothing_where_they_were_not() -> None:
-    assert defaults.settings_chosen_on("online-retail") == "the last 56 days before 2011-10-01; settings.toml"
-    assert defaults.settings_chosen_on("ml-1m") == "one training item a customer, by seeded hash; settings.toml"
-    assert defaults.settings_chosen_on("sales.csv") is None
+@pytest.mark.parametrize(
+    ("name", "method", "source", "words"),
+    [
+        ("online-retail", "gram", "validation", "tuned on validation of this set"),
+        ("ncf-split", "ials", "published", "published: Rendle et al. 2022, arXiv:2110.14037"),
+        ("ncf-split", "itemknn", "default", "the method's defaults, not tuned"),
+        ("ml-1m", "als", "other set", "chosen on another set"),
+        ("ml-1m", "mf", "default", "the method's defaults, not tuned"),
+        ("sales.csv", "gram", "other set", "chosen on another set"),
+        ("sales.csv", "popularity", "none", "has no settings"),
+    ],
+)
+def test_settings_say_where_they_come_from(name: str, method: str, source: str, words: str) -> None:
+    found = defaults.chosen(name, method)
+    assert (found.source, found.words) == (source, words)
+    assert "source" not in found.settings
+
+
+def test_settings_under_an_epsilon_are_tuned_on_no_set() -> None:
+    assert defaults.chosen("ml-1m", "mf", private=True).source == "private"
+
+
+def found_for(name: str, methods: tuple[str, ...], trained: str = "gram", at: int | None = None, **tables: Any) -> Any:
+    rows = Interactions.build([0, 0], [0, 1], time=[1, 2])
+    data = Dataset(name, rows, 1, Catalogue(("a", "b"), "given"), (), Reading(2, 2))
+    split = make_split(rows, 1, 2, rule="leave-one-out", seed=0)
+    if at is not None:
+        split = dataclasses.replace(split, rule="time", at=at)
+    return provenance(Config(**tables), data, split, trained, methods)
+
+
+def test_what_was_tuned_under_another_split_or_draw_is_not_called_tuned() -> None:
+    day = 1_317_427_200
+    assert found_for("online-retail", ("same",), at=day)["same"]["source"] == "validation"
+    assert found_for("online-retail", ("same",), at=day + 86_400)["same"]["source"] == "other set"
+    assert found_for("online-retail", ("same",))["same"]["words"] == TUNED_ELSEWHERE
+    day = 1_761_177_600
+    assert found_for("marketplace", ("ease",), at=day)["ease"]["source"] == "validation"
+    assert found_for("marketplace", ("ease",), at=day, seed=1)["ease"]["source"] == "other set"
+    small = DataConfig(size="small")
+    assert found_for("marketplace", ("ease",), at=day, data=small)["ease"]["source"] == "other set"
+
+
+def test_settings_given_by_hand_are_named_and_touch_the_learner_only() -> None:
+    learner = LearnerConfig(name="als", settings={"sweeps": 3})
+    found = found_for("ml-100k", ("federated", "same", "ials"), "als", learner=learner)
+    assert found["federated"] == found["same"]
+    assert found["same"] == {
+        "source": "given",
+        "words": "given: sweeps; the others tuned on validation of this set",
+        "given": ["sweeps"],
+    }
+    assert found["ials"] == {"source": "validation", "words": "tuned on validation of this set", "given": []}
+    assert validation("ml-100k", found) == "one training item a customer, by seeded hash; for ials"
+    assert validation("ncf-split", found_for("ncf-split", ("ials", "random"))) is None
 
 
 def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
@@ -176,7 +230,7 @@ def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
     assert learners
     for table, name in learners:
         if name not in ("mf", "ncf"):  # those need torch; their own tests build them
-            build_learner(name, tables[table][name])
+            build_learner(name, {key: value for key, value in tables[table][name].items() if key != "source"})
 
 
 def test_auto_is_ease_while_its_matrix_fits_and_als_above():

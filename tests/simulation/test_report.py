@@ -16,8 +16,9 @@ from xml.etree import ElementTree
 import pytest
 
 from fedcart.shared.errors import DataError, InputError
-from fedcart.simulation.report import figures, headline, write_report
+from fedcart.simulation.report import facts, figures, headline, write_report
 from fedcart.simulation.report import page as page_module
+from fedcart.simulation.report.methods import short_name
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = ["run", "run_no_privacy", "run_interrupted"]
@@ -118,7 +119,16 @@ def test_ids_are_unique_and_references_lead_somewhere(name: str) -> None:
 
 def test_the_first_screen_is_in_order() -> None:
     text = html(load("run"))
-    wanted = ["<h1", 'id="h-methods"', 'id="h-stores"', 'id="h-strip"', 'id="h-left"', 'id="h-people"', 'id="h-all"']
+    wanted = [
+        "<h1",
+        'class="first"',
+        'id="h-methods"',
+        'id="h-stores"',
+        'id="h-strip"',
+        'id="h-left"',
+        'id="h-people"',
+        'id="h-all"',
+    ]
     places = [text.index(part) for part in wanted]
     assert places == sorted(places)
 
@@ -190,7 +200,7 @@ def test_null_models_stand_in_the_table() -> None:
 
 def test_losing_stores_are_named_at_the_top_and_in_the_table() -> None:
     text = html(load("run"))
-    assert "The Copper Kettle" in text[text.index("<h1") : text.index("</h1>")]
+    assert "The Copper Kettle" in text[text.index("<h1") : text.index('class="first"')]
     assert "The Copper Kettle (lost)" in text
 
 
@@ -233,6 +243,84 @@ def test_the_page_says_who_measured() -> None:
     for key in ("federated", "local_only", "no_noise"):
         run["metrics"][key]["measured"] = "federated"
     assert "Measured by the stores on their own held-out interactions" in html(run)
+
+
+def test_a_rehearsal_and_sums_in_the_clear_are_said_at_the_top_and_in_the_strip() -> None:
+    run = load("run")
+    run["privacy"]["aggregation"] = "plain"
+    text = Page(html(run)).text
+    top = text[: text.index("Ranking quality")]
+    assert "Rehearsal: this run shows what ε costs and protected nobody." in top
+    assert "whoever knows the seed can take it off again" in top
+    assert "the sums were added in the clear" in top
+    assert "rehearsed, not kept" in text
+    run.update(rehearsal=False)
+    run["privacy"]["trust"] = "local"
+    assert "Rehearsal:" not in Page(html(run)).text
+    assert "rehearsed" not in Page(html(run)).text
+
+
+def test_an_interrupted_run_does_not_claim_to_have_spent_all_its_epsilon() -> None:
+    run = load("run")
+    assert facts.releases(run)[1]["epsilon"] == "4.00"
+    run["status"] = "interrupted"
+    assert facts.releases(run)[1]["epsilon"] == "–"
+
+
+def test_the_table_of_methods_says_where_settings_come_from() -> None:
+    run = load("run")
+    run["settings"] = {
+        "centralized.ease": {"source": "published", "words": "published: lambda 1000 (Steck)", "given": []},
+        "centralized.itemknn": {"source": "default", "words": "the method's defaults, not tuned", "given": []},
+        "random": {"source": "none", "words": "has no settings", "given": []},
+    }
+    text = Page(html(run)).text
+    assert "EASE published: lambda 1000 (Steck)" in text
+    assert "item-kNN the method's defaults, not tuned" in text
+    assert "has no settings" not in text
+
+
+def test_features_of_a_derived_item_list_are_not_called_public() -> None:
+    run = load("run")
+    assert "public; content uses them" in Page(html(run)).text
+    run["data"].update(catalogue="derived", public_features=False, derived_features=True)
+    text = Page(html(run)).text
+    assert "derived from the interactions; content uses them" in text
+    assert "public; content" not in text
+    assert "nothing learned together" not in text
+
+
+def test_charts_of_new_items_are_not_said_to_be_of_all_items() -> None:
+    first = html(load("run")).split('class="more"')[0]
+    assert "NDCG@10, full ranking, new items" in first
+    assert "all items" not in first
+
+
+def test_every_label_of_the_bars_fits_its_margin() -> None:
+    """20 letters of 11 px are about 130 px of the 148."""
+    run = load("run")
+    methods = [f"centralized.{key}" for key in run["metrics"]["centralized"]]
+    for method in ["federated", "no_noise", "local_only", "content", *methods]:
+        assert len(short_name(run, method)) <= 20, method
+
+
+def test_missed_rounds_sittings_and_differences_on_all_items_are_told() -> None:
+    run = load("run")
+    run["cost"].update(sittings=3, stores_answered={"least": 5, "mean": 6.75})
+    run["split"]["repeats"] = 12
+    against = {"method": "federated", "against": "local_only", "metric": "ndcg@10", "n": 900}
+    run["metrics_all_items"]["paired"] = [{**against, "difference": -0.0053, "low": -0.0081, "high": -0.0024}]
+    text = Page(html(run)).text
+    assert "time, 3 sittings" in text
+    assert "6.75 of 8 on average, at least 5" in text
+    assert "NDCG@10 all items −0.0053 −0.0081 to −0.0024 900 worse" in text
+    assert "23,180, 12 repeats" in text
+
+
+def test_an_item_without_title_is_named_by_its_category() -> None:
+    run = load("run")
+    run["examples"][0]["history"][0].update(title=None, category="Toys")
+    assert "untitled toys" in html(run)
 
 
 @pytest.mark.parametrize("stores", [1, 14, 15, 2500])

@@ -110,6 +110,7 @@ def test_run_json_names_the_command_the_data_and_what_was_dropped(done: Done) ->
         "stores": 2,
         "catalogue": "derived",
         "public_features": False,
+        "derived_features": False,
         "dropped": None,
     }
     assert document["data"]["dropped"] == {"no customer": 1}
@@ -214,6 +215,8 @@ def test_an_interrupted_run_says_so_goes_on_and_ends_as_if_nothing_had_happened(
     assert code == 0, err
     assert json.loads(out)["metrics"] == done.document["metrics"]
     assert json.loads(out)["plan_hash"] == done.document["plan_hash"]
+    assert (done.document["cost"]["sittings"], json.loads(out)["cost"]["sittings"]) == (1, 2)
+    assert json.loads(out)["cost"]["seconds"] > left["cost"]["seconds"]
 
 
 @pytest.mark.parametrize("measured", [True, False])
@@ -260,6 +263,48 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "Examples:" in out
     assert "fedcart simulate --data sales.csv" in out
+
+
+def test_a_changed_file_is_not_answered_with_the_results_of_the_old_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = arguments_for(folder, "stale", "--no-alone", "--no-pooled", "--every", "0")
+    table = folder / "changing.csv"
+    table.write_text(sales())
+    arguments[2] = str(table)
+    assert call(arguments, capsys)[0] == 0
+    code, _, err = call(arguments, capsys)
+    assert code == 0
+    assert "already complete, from 20" in err
+    assert "nothing was run" in err
+    table.write_text(sales().replace("sku-3", "sku-2"))
+    code, out, err = call(arguments, capsys)
+    assert (code, out) == (2, "")
+    assert "the data file has changed since this run was begun; nothing was run" in err
+
+
+def test_a_refused_run_leaves_no_directory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, _ = call([*arguments_for(folder, "refused"), "--split", "time:1999-01-01"], capsys)
+    assert code == 2
+    assert not (folder / "refused").exists()
+
+
+def test_missed_rounds_are_counted_in_run_json_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dropped = ("--stores-by", "random", "--stores", "8", "--drop-rate", "0.4", "--seed", "3", "--json")
+    code, out, err = call(arguments_for(folder, "dropped", *dropped), capsys)
+    assert code == 0, err
+    document = json.loads(out)
+    answered = [line["stores"] for line in document["history"]]
+    assert min(answered) < 8
+    assert document["cost"]["stores_answered"] == {"least": min(answered), "mean": sum(answered) / len(answered)}
+    assert "Stores missed rounds" in (folder / "dropped" / "report.html").read_text()
+
+
+def test_one_store_a_customer_is_not_said_to_send_no_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(arguments_for(folder, "single", "--stores-by", "customer", "--no-alone", "--json"), capsys)
+    assert code == 0, err
+    assert any("have a single customer" in line for line in json.loads(out)["privacy"]["uncovered"])
+    assert "no rows" not in (folder / "single" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

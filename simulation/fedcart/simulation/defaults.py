@@ -6,8 +6,9 @@ import calendar
 import time
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from fedcart.shared.errors import ConfigError
 from fedcart.simulation.config import SplitConfig
@@ -42,6 +43,8 @@ VALIDATION_DAYS = 56
 
 SAME_SETTINGS = {"ials": "als", "gram": "ease"}
 """Methods that are the same model as another one and take its settings."""
+
+WITHOUT_SETTINGS = frozenset({"popularity", "random", "memoriser"})
 
 
 def split_rule(dataset: Dataset, config: SplitConfig) -> tuple[str, int | None]:
@@ -85,27 +88,53 @@ def learner_name(name: str, items: int) -> str:
     return "gram" if items <= MOST_EASE_ITEMS else "als"
 
 
-def settings(dataset: str, method: str, *, private: bool = False) -> Mapping[str, Any]:
-    """Settings of a learner or baseline chosen on validation items of the set, else of the most like it.
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Settings of a method and where they come from.
 
-    They stand in settings.toml with the command that chose them; those for runs under an epsilon in [private].
+    Attributes:
+      source: `validation` of this very set; `published`; `other set`; `private`: one choice for all runs under an
+        epsilon; `default`: those of the method's class; `none`: the method has none.
+      words: the same for people.
     """
+
+    settings: Mapping[str, Any]
+    source: Literal["validation", "published", "other set", "private", "default", "none"]
+    words: str
+
+
+def settings(dataset: str, method: str, *, private: bool = False) -> Mapping[str, Any]:
+    """Settings of a learner or baseline, as `chosen` finds them."""
+    return chosen(dataset, method, private=private).settings
+
+
+def chosen(dataset: str, method: str, *, private: bool = False) -> Chosen:
+    """Settings from settings.toml: for runs under an epsilon those in [private], else the set's, else [default]."""
     tables = _tables()
     if private and method in tables["private"]:
-        own: Mapping[str, Any] = tables["private"][method]
-        return own
+        return Chosen(
+            settings=tables["private"][method], source="private", words="fixed for runs under an ε, tuned on no set"
+        )
     method = SAME_SETTINGS.get(method, method)
-    chosen: Mapping[str, Any] = tables.get(dataset, {}).get(method) or tables["default"].get(method, {})
-    return chosen
+    if method in WITHOUT_SETTINGS:
+        return Chosen(settings={}, source="none", words="has no settings")
+    own = dict(tables.get(dataset, {}).get(method, {}))
+    if own:
+        source = own.pop("source", None)
+        if source is not None:
+            return Chosen(settings=own, source="published", words=source)
+        return Chosen(settings=own, source="validation", words="tuned on validation of this set")
+    default = tables["default"].get(method)
+    if default:
+        return Chosen(settings=default, source="other set", words="chosen on another set")
+    return Chosen(settings={}, source="default", words="the method's defaults, not tuned")
 
 
-def settings_chosen_on(dataset: str) -> str | None:
-    """In words, on what the set's settings were chosen; None for a set whose settings are those of other sets."""
-    if dataset not in _tables():
-        return None
+def validation(dataset: str) -> str:
+    """In words, what a set's settings were tuned on."""
     if dataset in FIRST_HELD_OUT_DAY:
-        return f"the last {VALIDATION_DAYS} days before {FIRST_HELD_OUT_DAY[dataset]}; settings.toml"
-    return "one training item a customer, by seeded hash; settings.toml"
+        return f"the last {VALIDATION_DAYS} days before {FIRST_HELD_OUT_DAY[dataset]}"
+    return "one training item a customer, by seeded hash"
 
 
 def _tables() -> dict[str, Any]:

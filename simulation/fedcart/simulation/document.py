@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fedcart.server.checkpoint import read_lines
-from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.storage import replace_file
-from fedcart.simulation import defaults
 from fedcart.simulation.baselines.memoriser import memoriser_is_null
 from fedcart.simulation.config import plain
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.evaluate import Ranking
+from fedcart.simulation.example_customers import examples
 from fedcart.simulation.methods import Trainings
 from fedcart.simulation.privacy_document import privacy_table
+from fedcart.simulation.provenance import provenance, validation
 from fedcart.simulation.summarise import Summariser
 from fedcart.simulation.workspace import Workspace
 
@@ -37,6 +38,7 @@ def write_run(
     status: str,
     command: str,
     seconds: float,
+    sittings: int,
     versions: Mapping[str, str],
     peak_rss: int,
     message: str | None,
@@ -45,6 +47,8 @@ def write_run(
     split, config = trainings.split, trainings.config
     rounds = read_lines(trainings.coalition)
     planned = len(trainings.plan.rounds(trainings.catalogue))
+    chosen = provenance(config, dataset, split, trainings.plan.learner, rankings)
+    given = dataset.catalogue.source == "given"
     document: dict[str, Any] = {
         "schema": 1,
         "status": status,
@@ -52,6 +56,7 @@ def write_run(
         "command": command,
         "config": config.document(),
         "learner": {"name": trainings.plan.learner, "hyper_parameters": plain(trainings.plan.hyper_parameters)},
+        "settings": {label(method): one for method, one in chosen.items()},
         "seeds": [config.seed],
         "plan_hash": trainings.plan_hash,
         "versions": dict(versions),
@@ -62,7 +67,8 @@ def write_run(
             "interactions": len(trainings.partition.interactions),
             "stores": len(trainings.partition.names),
             "catalogue": dataset.catalogue.source,
-            "public_features": bool(dataset.catalogue.columns),
+            "public_features": given and bool(dataset.catalogue.columns),
+            "derived_features": not given and bool(dataset.catalogue.columns),
             "dropped": dict(dataset.reading.dropped),
             **({"currency": CURRENCY[dataset.name]} if dataset.name in CURRENCY else {}),
         },
@@ -70,8 +76,9 @@ def write_run(
             "rule": split.rule,
             "at": split.at,
             "ties": "seeded draw" if split.rule == "leave-one-out" else None,
-            "validation": defaults.settings_chosen_on(dataset.name),
+            "validation": validation(dataset.name, chosen),
             "held_out": len(split.held_out.items),
+            "repeats": int((~split.held_out.is_new).sum()),
             "memoriser_is_null": memoriser_is_null(split),
         },
         **measurements(trainings, rankings),
@@ -82,10 +89,11 @@ def write_run(
                 "metric": trainings.curve.get(line["round"]),
                 "seconds": line["seconds"],
                 "upload_bytes": line["upload_bytes"],
+                "stores": line["stores"],
             }
             for line in rounds
         ],
-        "cost": cost(rounds, len(trainings.partition.names), seconds, peak_rss),
+        "cost": cost(rounds, len(trainings.partition.names), seconds, sittings, peak_rss),
     }
     if dataset.name in MADE_UP and {"federated", "local_only"} <= rankings.keys():
         document["examples"] = examples(trainings, rankings["local_only"], rankings["federated"])
@@ -129,19 +137,46 @@ def measurements(trainings: Trainings, rankings: Mapping[str, Ranking]) -> dict[
     tail = None
     if together is not None:
         tail = summary.long_tail({"alone": alone, "together": together, "popularity": rankings.get("popularity")})
-    return {"metrics": found, "metrics_all_items": blocks(False), "long_tail": tail}
+    every = blocks(False)
+    every["paired"] = paired_on_all_items(summary, rankings)
+    return {"metrics": found, "metrics_all_items": every, "long_tail": tail}
+
+
+def paired_on_all_items(summary: Summariser, rankings: Mapping[str, Ranking]) -> list[dict[str, Any]]:
+    """The coalition against each store alone and content where repeat purchases count."""
+    if "federated" not in rankings:
+        return []
+
+    def on_all(name: str) -> Ranking:
+        return replace(rankings[name], new=rankings[name].all)
+
+    together = on_all("federated")
+    return [
+        summary.paired("federated", together, name, on_all(name))
+        for name in ("local_only", "content")
+        if name in rankings
+    ]
+
+
+def label(method: str) -> str:
+    """A method's name in run.json."""
+    return f"centralized.{method}" if method in CENTRALIZED else method
 
 
 def comparisons() -> list[tuple[str, str]]:
     """Rankings the coalition's is paired with, and their names in run.json."""
-    return [("local_only", "local_only"), ("content", "content"), ("memoriser", "memoriser"), ("random", "random")] + [
-        (name, f"centralized.{name}") for name in CENTRALIZED
-    ]
+    return [(name, label(name)) for name in ("local_only", "content", "memoriser", "random", *CENTRALIZED)]
 
 
 def privacy(trainings: Trainings, rounds_done: int) -> dict[str, Any]:
     """What was promised and what each release cost."""
     uncovered = ["The results were measured with all data in hand."]
+    single = int((np.diff(trainings.partition.offsets) == 1).sum())
+    if single and trainings.plan.trust != "local":
+        noise = "" if trainings.plan.privacy is None else " and a share of the noise"
+        uncovered.append(f"{single} of the stores have a single customer: their sum is that customer's row{noise}.")
+    if trainings.catalogue.source == "derived" and trainings.catalogue.columns:
+        uncovered.append("Titles, prices and other features of items were taken from the interactions.")
     if trainings.split.as_of_derived:
         uncovered.append("Ages are relative to the latest time of all customers.")
     if trainings.plan.privacy is not None:
@@ -155,48 +190,19 @@ def privacy(trainings: Trainings, rounds_done: int) -> dict[str, Any]:
     return privacy_table(trainings.plan, rounds, rounds_done, one_store_each=one_store_each, uncovered=uncovered)
 
 
-def cost(rounds: list[dict[str, Any]], stores: int, seconds: float, peak_rss: int) -> dict[str, Any]:
-    """Rounds, time, traffic and memory; traffic is the mean over stores."""
+def cost(rounds: list[dict[str, Any]], stores: int, seconds: float, sittings: int, peak_rss: int) -> dict[str, Any]:
+    """Rounds, time, traffic, memory and how many stores answered; traffic is the mean over stores."""
     training = sum(line["seconds"] for line in rounds)
+    answered = [line["stores"] for line in rounds]
     return {
         "rounds": len(rounds),
         "seconds": seconds,
+        "sittings": sittings,
+        **({"stores_answered": {"least": min(answered), "mean": sum(answered) / len(rounds)}} if rounds else {}),
         "seconds_per_round": training / len(rounds) if rounds else None,
         "upload_bytes_per_store": sum(line["upload_bytes"] for line in rounds) // stores if rounds else None,
         "download_bytes_per_store": sum(line["download_bytes"] for line in rounds) // stores if rounds else None,
         "peak_rss_bytes": peak_rss,
-    }
-
-
-def examples(trainings: Trainings, alone: Ranking, together: Ranking) -> list[dict[str, Any]]:
-    """Three made-up customers with short histories: what they had, and the first five of both lists."""
-    counts = trainings.split.train.counts
-    fit = trainings.split.held_out.measured
-    fit = fit[(counts[fit] >= 4) & (counts[fit] <= 9)]
-    if len(fit) < 3:
-        return []
-    generator = np.random.default_rng([trainings.config.seed, 0xE])
-    chosen = np.sort(generator.choice(fit, 3, replace=False))
-    train, store = trainings.split.train, trainings.partition.store_of
-    return [
-        {
-            "title": f"Customer {letter} of {trainings.partition.names[store[customer]]}",
-            "history": [item(trainings.catalogue, x) for x in train.slice(customer, customer + 1).items],
-            "alone": [item(trainings.catalogue, x) for x in alone.top[customer, :5] if x >= 0],
-            "together": [item(trainings.catalogue, x) for x in together.top[customer, :5] if x >= 0],
-        }
-        for letter, customer in zip("ABC", chosen.tolist(), strict=True)
-    ]
-
-
-def item(catalogue: Catalogue, position: int) -> dict[str, Any]:
-    """A public item as a page shows it."""
-    title, category, price = catalogue.text("title"), catalogue.text("category"), catalogue.number("price")
-    known_price = None if price is None or np.isnan(price[position]) else round(float(price[position]), 2)
-    return {
-        "title": (str(title[position]) if title is not None else "") or catalogue.ids[position],
-        "price": known_price,
-        "category": None if category is None else str(category[position]) or None,
     }
 
 

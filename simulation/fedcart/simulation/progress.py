@@ -22,6 +22,10 @@ class Progress(Protocol):
         """The stage is at `done` of `total`."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something to know that is no stage."""
+        ...
+
 
 class Silent:
     """Shows nothing."""
@@ -30,6 +34,9 @@ class Silent:
         """Nothing."""
 
     def step(self, done: int, total: int, note: str = "") -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""
 
 
@@ -56,6 +63,12 @@ class Lines:
         self._shown = now
         left = (now - self._begun) * (total - done) / done
         self._write(f"{self._name}: {done}/{total}{' ' + note if note else ''}, {duration(left)} left")
+
+    def note(self, text: str) -> None:
+        """Print the text on a line of its own."""
+        self.close()
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
 
     def close(self) -> None:
         """End the line of the stage."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import platform
 import resource
 import shlex
 import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import Any
 import numpy.typing as npt
 
 from fedcart.shared.canonical import content_hash, model_hash
+from fedcart.shared.errors import FedcartError
 from fedcart.shared.learners import learner_class
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
+from fedcart.shared.storage import named_failures
 from fedcart.simulation import datasets, defaults
 from fedcart.simulation.config import Config, DataConfig
 from fedcart.simulation.datasets.dataset import Dataset
@@ -32,7 +34,7 @@ from fedcart.simulation.progress import Progress, Silent
 from fedcart.simulation.promise import check_promise, customers_bound, terms, trust_of
 from fedcart.simulation.simulated_stores import SimulatedStores
 from fedcart.simulation.split import Split, make_split
-from fedcart.simulation.workspace import Workspace
+from fedcart.simulation.workspace import CONFIG, CONTENTS, Workspace
 
 MOST_STORES_ALONE = 500
 """Above this many stores each is too small for 'alone' to mean anything, and it is not trained."""
@@ -72,19 +74,25 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
         learner_class(config.learner.name)  # unknown names are refused before anything is read
     baseline_names(config)
     shown = progress or Silent()
-    begun = time.monotonic()
     directory = config.output.dir or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{Path(config.data.name).stem}"
     document = config.document()
     document["output"]["dir"] = None
-    workspace = Workspace(directory, document)
+    contents = file_hashes(config.data)
+    workspace = Workspace(directory, document | ({CONTENTS: contents} if contents else {}))
     finished = workspace.finished()
     if finished is not None:
+        shown.note(f"{directory}: already complete, from {workspace.completed():%Y-%m-%d %H:%M} UTC; nothing was run")
         return Result(directory, finished)
-    command = command or f"simulate(Config(...))  # {directory}/config.json"
+    workspace.begin_sitting()
+    command = command or shell_line(["simulate", str(directory / CONFIG), "--out", str(directory)])
     shown.stage("reading data", 1, 1)
-    prepared = prepare(config)
-    trainings = plan_trainings(config, prepared, workspace, shown)
-    workspace.bind(fingerprint(prepared, trainings.plan_hash))
+    try:
+        prepared = prepare(config)
+        trainings = plan_trainings(config, prepared, workspace, shown)
+        workspace.bind(fingerprint(prepared, trainings.plan_hash))
+    except FedcartError:
+        workspace.abandon()
+        raise
     rankings: dict[str, Ranking] = {}
     status, message = "failed", None
     try:
@@ -92,6 +100,7 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
             shown.stage(describe(name, prepared), number, len(stages))
             twin = name == "ials" and "same" in rankings and is_ials(trainings.learner, prepared.dataset.name)
             rankings[name] = rankings["same"] if twin else workspace.ranking(name, make)
+            workspace.note_time()
         status = "complete"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -107,7 +116,8 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
             rankings,
             status=status,
             command=command,
-            seconds=time.monotonic() - begun,
+            seconds=workspace.seconds,
+            sittings=workspace.sittings,
             versions=versions(),
             peak_rss=peak_rss(),
             message=message,
@@ -161,6 +171,17 @@ def read(data: DataConfig, seed: int) -> Dataset:
             separator=data.separator,
         )
     return datasets.load(data.name, directory=data.dir, options=options, size=data.size, seed=seed)
+
+
+def file_hashes(data: DataConfig) -> dict[str, str]:
+    """SHA-256 of the files that are read by their path: a changed one makes another run. Sets by name have none."""
+    found = {}
+    named = data.name in datasets.names()
+    for key, path in (("data", None if named else Path(data.name)), ("items", data.items)):
+        if path is not None and path.is_file():
+            with named_failures(path, "read"), path.open("rb") as file:
+                found[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, progress: Progress) -> Trainings:

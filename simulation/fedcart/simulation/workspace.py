@@ -10,8 +10,10 @@ import errno
 import fcntl
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +25,10 @@ from fedcart.simulation.evaluate import Ranking
 CONFIG = "config.json"
 RUN = "run.json"
 WORK = "work"
+SITTINGS = f"{WORK}/sittings.json"
 LOCK = ".lock.part"
+CONTENTS = "contents"
+"""Key of config.json: SHA-256 of each file that a run reads by its path."""
 
 
 class Workspace:
@@ -43,6 +48,7 @@ class Workspace:
         self._stages = directory / WORK / "stages"
         try:
             self._refuse_foreign()
+            self._made = not directory.exists()
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = lock(directory / LOCK)
             self._claim(config)
@@ -63,9 +69,15 @@ class Workspace:
     def _claim(self, config: dict[str, Any]) -> None:
         path = self.directory / CONFIG
         if path.exists():
-            if read_json(path) == config:
+            before = read_json(path)
+            if before == config:
                 return
             if self._holds_results():
+                if without_contents(before) == without_contents(config):
+                    raise InputError(
+                        f"{self.directory}: the data file has changed since this run was begun; nothing was run",
+                        "choose another --out DIR, or remove this one",
+                    )
                 raise InputError(
                     f"{self.directory} holds a run of another configuration; nothing was run",
                     "choose another --out DIR, or repeat that run's options to resume it",
@@ -80,6 +92,29 @@ class Workspace:
         path = self.directory / RUN
         complete = path.exists() and read_json(path).get("status") == "complete"
         return complete or (self.coalition / ROUNDS).exists() or any(self._stages.glob("*.npz"))
+
+    def abandon(self) -> None:
+        """Remove a directory that this run made, unless something was finished in it: its input was refused."""
+        if self._made and not self._holds_results():
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self._lock.close()
+
+    def begin_sitting(self) -> None:
+        """Count one more sitting."""
+        self._begun = time.monotonic()
+        path = self.directory / SITTINGS
+        before = read_json(path) if path.exists() else {"seconds": 0.0, "sittings": 0}
+        self._earlier, self.sittings = float(before["seconds"]), int(before["sittings"]) + 1
+        self.note_time()
+
+    @property
+    def seconds(self) -> float:
+        """Of all sittings."""
+        return self._earlier + time.monotonic() - self._begun
+
+    def note_time(self) -> None:
+        """Keep the time spent so far for a sitting that may come after this one."""
+        self.write_text(SITTINGS, json.dumps({"seconds": self.seconds, "sittings": self.sittings}))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run, all or nothing."""
@@ -129,6 +164,10 @@ class Workspace:
         save_arrays(path, {name: getattr(made, name) for name in names})
         return made
 
+    def completed(self) -> datetime:
+        """When run.json was written."""
+        return datetime.fromtimestamp((self.directory / RUN).stat().st_mtime, UTC)
+
     def clean(self) -> None:
         """Remove the working files: the customers' rows stay nowhere in a finished run's directory."""
         with named_failures(self.directory / WORK, "remove"):
@@ -153,6 +192,11 @@ def lock(path: Path) -> IO[bytes]:
             f"{path.parent} is in use by another run; nothing was run", "wait for it, or choose another --out DIR"
         ) from None
     return held
+
+
+def without_contents(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without what identifies the bytes of its files."""
+    return {key: value for key, value in config.items() if key != CONTENTS}
 
 
 def is_part(path: Path) -> bool:

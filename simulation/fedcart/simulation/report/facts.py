@@ -46,12 +46,17 @@ class Listed:
 def strip(run: Json) -> list[Chip]:
     """ε, δ, unit, trust, accountant, colluders, item list, rehearsal, aggregation: in this order, all of them."""
     p, derived = run["privacy"], run["data"]["catalogue"] == "derived"
-    private = p["epsilon"] is not None
+    private, why = p["epsilon"] is not None, rehearsed(run)
     several = ", ".join(
         f"{plain(e)} in {n} stores" for n, e in sorted(p.get("epsilon_in_stores", {}).items(), key=lambda x: int(x[0]))
     )
     return [
-        Chip("ε", plain(p["epsilon"]) if private else "none", "" if private else "no guarantee", not private),
+        Chip(
+            "ε",
+            plain(p["epsilon"]) if private else "none",
+            ("rehearsed, not kept" if why else "") if private else "no guarantee",
+            not private or bool(why),
+        ),
         Chip("δ", plain(p["delta"]) if private else MISSING),
         Chip(
             "unit",
@@ -65,11 +70,29 @@ def strip(run: Json) -> list[Chip]:
         Chip(
             "rehearsal",
             "yes" if run["rehearsal"] else "no",
-            "noise from a seed: not evidence" if run["rehearsal"] else "",
+            "noise from the seed" if run["rehearsal"] else "",
             run["rehearsal"],
         ),
         _aggregation(p),
     ]
+
+
+def rehearsed(run: Json) -> list[str]:
+    """Why an ε of this run protected nobody; empty where it did, or where there is none."""
+    privacy = run["privacy"]
+    if privacy["epsilon"] is None:
+        return []
+    found = []
+    if run["rehearsal"]:
+        found.append("its noise came from the seed, and whoever knows the seed can take it off again")
+    if in_the_clear(privacy):
+        found.append("each store added only its share of the noise, and the sums were added in the clear")
+    return found
+
+
+def in_the_clear(privacy: Json) -> bool:
+    """Whether stores' sums with a share of the noise each were seen one by one."""
+    return bool(privacy["trust"] == "distributed" and privacy["aggregation"] == "plain")
 
 
 def _trust(privacy: Json) -> Chip:
@@ -111,11 +134,11 @@ def releases(run: Json) -> tuple[list[dict[str, str]], dict[str, str]]:
         }
         for r in found
     ]
-    spent = run["privacy"]["epsilon"]
+    spent = run["privacy"]["epsilon"] if run["status"] == "complete" else None
     total = {
         "words": count(sum(r["words"] * r["rounds"] for r in found)),
         "bytes": bytes_(sum(r["bytes"] for r in found)),
-        "epsilon": "none" if spent is None else f"{spent:.2f}",
+        "epsilon": "none" if run["privacy"]["epsilon"] is None else MISSING if spent is None else f"{spent:.2f}",
     }
     return rows, total
 
@@ -127,7 +150,7 @@ def examples(run: Json) -> list[dict[str, Any]]:
         {
             "title": e["title"],
             "history": [_listed(item, currency) for item in e["history"][:TOP]],
-            "more": max(0, len(e["history"]) - TOP),
+            "had": count(len(e["history"])),
             "alone": [_listed(item, currency) for item in e["alone"][:TOP]],
             "together": [_listed(item, currency, e["alone"][:TOP]) for item in e["together"][:TOP]],
         }
@@ -137,7 +160,7 @@ def examples(run: Json) -> list[dict[str, Any]]:
 
 def _listed(item: Json, currency: str, others: list[Json] | None = None) -> Listed:
     return Listed(
-        item["title"] or "(no title)",
+        item["title"] or f"untitled {(item['category'] or 'item').lower()}",
         price(item["price"], currency),
         item["category"] or "",
         others is not None and item not in others,
@@ -158,12 +181,27 @@ def cost(run: Json) -> list[tuple[str, str]]:
     c = run["cost"]
     return [
         ("rounds", count(c["rounds"])),
-        ("time, whole run", seconds(c["seconds"])),
+        ("time" if c.get("sittings", 1) == 1 else f"time, {c['sittings']} sittings", seconds(c["seconds"])),
         ("time, one round", seconds(c["seconds_per_round"])),
+        ("stores that answered a round", _answered(run)),
         ("sent by each store", bytes_(c["upload_bytes_per_store"])),
         ("received by each store", bytes_(c["download_bytes_per_store"])),
         ("peak memory", bytes_(c["peak_rss_bytes"])),
     ]
+
+
+def _answered(run: Json) -> str:
+    found = run["cost"].get("stores_answered")
+    if found is None:
+        return MISSING
+    return f"{plain(found['mean'])} of {count(run['data']['stores'])} on average, at least {count(found['least'])}"
+
+
+def _features(data: Json) -> str:
+    """Whose the titles, prices and categories are."""
+    if data.get("derived_features"):
+        return "derived from the interactions; content uses them"
+    return "public; content uses them" if data.get("public_features") else "none"
 
 
 def data(run: Json) -> list[tuple[str, str]]:
@@ -177,11 +215,14 @@ def data(run: Json) -> list[tuple[str, str]]:
         ("items", f"{count(d['items'])} ({d['catalogue']})"),
         ("interactions", count(d["interactions"])),
         ("bad rows dropped", dropped or "none"),
-        ("item features", "public, used" if d.get("public_features") else "none used"),
+        ("item features", _features(d)),
         ("split", f"{split['rule']}{at}"),
         ("ties", split["ties"] or MISSING),
-        ("validation", split["validation"] or "none"),
-        ("held out", count(split["held_out"])),
+        ("tuned on", split["validation"] or "nothing of this set"),
+        (
+            "held out",
+            count(split["held_out"]) + (f", {count(split['repeats'])} repeats" if split.get("repeats") else ""),
+        ),
         ("learner", run["learner"]["name"]),
         ("seed" if len(run["seeds"]) == 1 else "seeds", ", ".join(str(seed) for seed in run["seeds"])),
         ("plan", (run["plan_hash"] or MISSING)[:16]),
@@ -192,6 +233,8 @@ def data(run: Json) -> list[tuple[str, str]]:
 def uncovered(run: Json) -> list[str]:
     """What ε does not cover, in the run's words, and the item list when it came from the interactions."""
     lines = list(run["privacy"]["uncovered"])
-    if run["data"]["catalogue"] == "derived":
+    if run["data"]["catalogue"] == "derived" and not any(
+        line.startswith("The item list was derived") for line in lines
+    ):
         lines.insert(0, "Item list derived from interactions: not covered by ε.")
     return lines

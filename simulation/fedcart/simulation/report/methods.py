@@ -15,7 +15,7 @@ METRIC = "ndcg@10"
 
 NAMES = {
     "local_only": "each store alone",
-    "content": "content (nothing learned together)",
+    "content": "content (item data + pooled popularity)",
     "centralized.popularity": "popularity",
     "centralized.recent": "recent popularity",
     "centralized.recent_own": "recent popularity + own purchases",
@@ -40,11 +40,21 @@ def name(run: Json, method: str) -> str:
     return NAMES[method]
 
 
+SHORT = {
+    "local_only": "alone",
+    "content": "content",
+    "no_noise": "together, no noise",
+    "centralized.recent": "pooled: recent",
+    "centralized.recent_own": "pooled: recent + own",
+    "centralized.same": "pooled: same learner",
+}
+
+
 def short_name(run: Json, method: str) -> str:
-    """The same for a figure's margin."""
-    if method in ("local_only", "content", "federated", "no_noise"):
-        return name(run, method).partition(" (")[0].replace("each store alone", "alone")
-    return f"pooled: {name(run, method).partition(' (')[0]}"
+    """The same for a figure's margin: at most 20 letters."""
+    if method == "federated":
+        return name(run, method)
+    return SHORT.get(method) or f"pooled: {name(run, method)}"
 
 
 def result(metrics: Json | None, method: str) -> Json | None:
@@ -77,6 +87,11 @@ class Gain:
     high: float
 
     @property
+    def unknown(self) -> bool:
+        """Too few customers were measured for an interval: it is the whole range."""
+        return self.low <= -1 and self.high >= 1
+
+    @property
     def verdict(self) -> int:
         """1 measurably better, −1 measurably worse, 0 neither: the interval holds zero."""
         return (self.low > 0) - (self.high < 0)
@@ -84,7 +99,7 @@ class Gain:
 
 def gain(metrics: Json, method: str, against: str) -> Gain | None:
     """The paired interval of two methods, whichever way round it was recorded; None when it was not computed."""
-    for pair in metrics["paired"]:
+    for pair in metrics.get("paired", []):
         if pair["metric"] != METRIC:
             continue
         if (pair["method"], pair["against"]) == (method, against):

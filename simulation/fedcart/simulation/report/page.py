@@ -70,6 +70,7 @@ def _context(run: Json) -> dict[str, Any]:
     return {
         "run": run,
         "headline": headline(run),
+        "rehearsed": facts.rehearsed(run),
         "stores_and_customers": f"{noun(run['data']['stores'], 'store')}, {noun(run['data']['customers'], 'customer')}",
         "strip": facts.strip(run),
         "releases": left,

@@ -27,7 +27,7 @@ def method_columns() -> dict[str, list[str]]:
     """Column headings by group, in the order of a row's cells."""
     return {
         "sampled candidates": ["HR@10", "NDCG@10"],
-        "all items": ["HR@10", "NDCG@10", "95 %", "mean of stores", "R@20", "MRR@10", "P@10", "F1@10"],
+        "full ranking": ["HR@10", "NDCG@10", "95 %", "mean of stores", "R@20", "MRR@10", "P@10", "F1@10"],
         "beyond accuracy": ["coverage", "novelty", "diversity"],
         "measured": ["customers"],
     }
@@ -36,7 +36,13 @@ def method_columns() -> dict[str, list[str]]:
 def _method(run: Json, metrics: Json, method: str) -> dict[str, Any]:
     """One row; a method that was not run has no cells."""
     found = result(metrics, method)
-    row = {"name": name(run, method), "ours": method == "federated", "cells": None}
+    chosen = run.get("settings", {}).get(method)
+    row = {
+        "name": name(run, method),
+        "ours": method == "federated",
+        "settings": None if chosen is None or chosen["source"] == "none" else chosen["words"],
+        "cells": None,
+    }
     if found is None:
         return row
     sampled, full = found["sampled"] or {}, found["full"]
@@ -59,20 +65,28 @@ def _method(run: Json, metrics: Json, method: str) -> dict[str, Any]:
 
 
 def paired(run: Json) -> Table:
-    """Differences over the same customers, with what the interval allows to say."""
-    words = {1: "better", 0: "no measurable difference", -1: "worse"}
+    """Differences over the same customers, with what the interval allows to say; all items last."""
+    every = (run["metrics_all_items"] or {}).get("paired", [])
+    repeats = run["split"].get("repeats")
     return [
-        {
-            "method": name(run, p["method"]),
-            "against": name(run, p["against"]),
-            "metric": p["metric"].upper(),
-            "difference": signed(p["difference"]),
-            "interval": f"{signed(p['low'])} to {signed(p['high'])}",
-            "n": count(p["n"]),
-            "verdict": words[Gain(p["difference"], p["low"], p["high"]).verdict],
-        }
-        for p in run["metrics"]["paired"]
+        *(_pair(run, p, "new items") for p in run["metrics"]["paired"]),
+        *(_pair(run, p, "all items") for p in every if repeats),
     ]
+
+
+def _pair(run: Json, p: Json, items: str) -> dict[str, str]:
+    words = {1: "better", 0: "no measurable difference", -1: "worse"}
+    found = Gain(p["difference"], p["low"], p["high"])
+    return {
+        "method": name(run, p["method"]),
+        "against": name(run, p["against"]),
+        "metric": p["metric"].replace("ndcg", "NDCG").replace("hr", "HR").replace("macro", "mean of stores,"),
+        "items": items,
+        "difference": signed(p["difference"]),
+        "interval": MISSING if found.unknown else f"{signed(p['low'])} to {signed(p['high'])}",
+        "n": count(p["n"]),
+        "verdict": "too few customers measured" if found.unknown else words[found.verdict],
+    }
 
 
 def stores(run: Json) -> tuple[Table, str]:

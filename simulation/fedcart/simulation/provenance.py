@@ -1,0 +1,55 @@
+"""Where each method's settings come from, for run.json: never `tuned` where nothing was tuned for this very run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fedcart.simulation import defaults
+from fedcart.simulation.config import Config, SplitConfig
+from fedcart.simulation.datasets.dataset import Dataset
+from fedcart.simulation.split import Split
+
+LEARNER = ("federated", "no_noise", "local_only", "same")
+"""Trainings of the run's own learner; the other methods are baselines."""
+TUNED_ELSEWHERE = "tuned on validation of this set under another split or draw"
+
+
+def provenance(
+    config: Config, dataset: Dataset, split: Split, learner: str, methods: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Method -> `source`, `words` and the keys that the configuration itself gave."""
+    as_tuned = tuned_for(config, dataset, split)
+    found = {}
+    for method in methods:
+        own = method in LEARNER
+        chosen = defaults.chosen(
+            dataset.name, learner if own else method, private=own and config.privacy.epsilon < float("inf")
+        )
+        source, words = chosen.source, chosen.words
+        if source == "validation" and not as_tuned:
+            source, words = "other set", TUNED_ELSEWHERE
+        given = given_keys(config) if own else []
+        if given:
+            rest = "" if source in ("none", "default") else f"; the others {words}"
+            words = f"given: {', '.join(given)}{rest}"
+        found[method] = {"source": "given" if given else source, "words": words, "given": given}
+    return found
+
+
+def given_keys(config: Config) -> list[str]:
+    """Hyper-parameters of the learner that the configuration names."""
+    return sorted(config.learner.settings)
+
+
+def tuned_for(config: Config, dataset: Dataset, split: Split) -> bool:
+    """Whether the run's split and draw are those under which the set's settings were tuned."""
+    if dataset.name == "marketplace" and (config.data.size, config.seed) != ("default", 0):
+        return False
+    return defaults.split_rule(dataset, SplitConfig()) == (split.rule, split.at)
+
+
+def validation(dataset: str, found: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What the tuned methods of a run were tuned on; None when none of them was."""
+    tuned = [method for method, one in found.items() if one["source"] == "validation"]
+    return f"{defaults.validation(dataset)}; for {', '.join(tuned)}" if tuned else None
