@@ -206,6 +206,18 @@ def test_a_ledger_started_again_by_hand_does_not_trust_the_page_cache(tmp_path: 
     assert replay(steps, born, crash)[1] > 50
 
 
+def test_opening_leaves_nothing_loose_so_a_head_that_is_sent_is_never_lost(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    with create(path) as ledger:
+        send(ledger, 0)
+    disk = Recorder(tmp_path)
+    start = len(disk.log)
+    with reopen(path, disk=disk):
+        steps = disk.log[start:]
+    assert steps[0][0] == "write"
+    assert {("fsync", 0), ("fsync", 1)} <= set(steps[1:])
+
+
 def trusting(self: LedgerFile, last: bytes, end: int) -> None:
     """Fsync, and believe it."""
     self._disk.fsync(self._descriptor)

@@ -95,8 +95,8 @@ class LedgerFile:
         sync_directory(self._disk, self.path.parent)
 
     def begin(self) -> None:
-        """From here until `append` is through, or `withdraw`, the file counts as stopped, whatever is raised."""
-        self.refuse_unusable()
+        """From here until `append` is through, or `withdraw`, the file counts as stopped, whatever is raised. After
+        `refuse_unusable`."""
         self._stopped = UNFINISHED
 
     def withdraw(self) -> None:
