@@ -14,7 +14,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.interactions import Interactions
 from fedcart.simulation import defaults
-from fedcart.simulation.config import Config, DataConfig, LearnerConfig, SplitConfig
+from fedcart.simulation.config import Config, DataConfig, LearnerConfig, RoundsConfig, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
 from fedcart.simulation.provenance import TUNED_ELSEWHERE, provenance, validation
 from fedcart.simulation.split import make_split
@@ -215,6 +215,50 @@ def test_settings_given_by_hand_are_named_and_touch_the_learner_only() -> None:
     assert found["ials"] == {"source": "validation", "words": "tuned on validation of this set", "given": []}
     assert validation("ml-100k", found) == "one training item a customer, by seeded hash; for ials"
     assert validation("ncf-split", found_for("ncf-split", ("ials", "random"))) is None
+
+
+@pytest.mark.parametrize(("learner", "key"), [("als", "sweeps"), ("mf", "round_count"), ("ncf", "round_count")])
+def test_rounds_are_the_learners_own_number(learner: str, key: str) -> None:
+    config = Config(rounds=RoundsConfig(count=7), learner=LearnerConfig(settings={"embedding_dim": 8}))
+    assert defaults.given_settings(config, learner) == {"embedding_dim": 8, key: 7}
+    assert defaults.given_settings(Config(), learner) == {}
+
+
+def test_rounds_that_cannot_be_chosen_are_refused() -> None:
+    with pytest.raises(ConfigError, match="learner 'gram' has a fixed number of rounds; nothing was run"):
+        defaults.given_settings(Config(rounds=RoundsConfig(count=7)), "gram")
+    twice = Config(rounds=RoundsConfig(count=7), learner=LearnerConfig(settings={"sweeps": 8}))
+    with pytest.raises(ConfigError, match=r"count 7 and .learner. sweeps 8 differ"):
+        defaults.given_settings(twice, "als")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[learner]\nnam = 'als'", "run.toml: learner: unknown key 'nam'", "did you mean 'name'?"),
+        ("[learner]\nname = 'als'\nsweps = 3", "run.toml: learner: unknown key 'sweps'", "did you mean 'sweeps'?"),
+    ],
+)
+def test_a_misspelt_key_of_the_learner_is_refused_by_its_file(
+    tmp_path: Path, text: str, message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert caught.value.message.endswith(message)
+    assert caught.value.hint == hint
+
+
+def test_the_configuration_that_a_run_leaves_can_be_run_again(tmp_path: Path) -> None:
+    config = read(tmp_path, FILE, evaluate__baselines=["ease"], privacy__bounds={"gram": {"clip_norm": 2.0}})
+    left = tmp_path / "config.json"
+    left.write_text(json.dumps(config.document() | {"contents": {"data": "0" * 64}}))
+    assert Config.read(left, {}) == config
+    left.write_text("[]")
+    with pytest.raises(ConfigError, match="a table is needed"):
+        Config.read(left, {})
+    left.write_text("{")
+    with pytest.raises(ConfigError, match=r"config\.json: "):
+        Config.read(left, {})
 
 
 def test_every_chosen_setting_is_one_that_its_learner_has() -> None:

@@ -24,7 +24,10 @@ def run(*arguments: str, data_dir: str | None = None) -> str:
 
 
 def test_list_says_which_sets_are_here(tmp_path: Path) -> None:
-    (tmp_path / "ml-1m").mkdir()
+    for name in ("ml-1m", "ml-100k"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "ml-1m" / "movies.dat").write_text("1::Toy Story (1995)::Comedy")
+    (tmp_path / "ml-100k" / ".ml-100k.zip.part").write_text("half of it")
     rows = {row["name"]: row for row in json.loads(run("list", "--json", "--data-dir", str(tmp_path)))}
     assert set(rows) >= set(NAMES)
     assert [name for name, row in rows.items() if row["here"]] == ["marketplace", "ml-1m"]

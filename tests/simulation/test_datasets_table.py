@@ -213,8 +213,15 @@ def test_an_unknown_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
         read(csv(tmp_path, HEADER, name), TableOptions())
 
 
+def test_an_id_with_a_nul_byte_is_refused_by_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"customer": ["ann", "an\0n"], "item": ["x", "y"]}).to_parquet(path)
+    with pytest.raises(DataError, match=r"row 2: 'an\\x00n' holds a NUL byte; nothing was read"):
+        read(str(path), TableOptions())
+
+
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"t\.parquet"):
+    with pytest.raises(DataError, match=r"t\.parquet: not a whole Parquet file"):
         read(csv(tmp_path, HEADER, "t.parquet"), TableOptions())
 
 

@@ -258,6 +258,51 @@ def test_the_table_on_standard_output_is_for_people(done: Done, capsys: pytest.C
     assert f"report: {done.directory / 'report.html'}" in out
 
 
+def test_dim_and_rounds_reach_the_learner(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ("--learner", "als", "--dim", "3", "--rounds", "2", "--no-alone", "--no-pooled", "--every", "0", "--json")
+    code, out, err = call(arguments_for(folder, "dim", *chosen), capsys)
+    assert code == 0, err
+    document = json.loads(out)
+    found = document["learner"]["hyper_parameters"]
+    assert (found["embedding_dim"], found["sweeps"]) == (3, 2)
+    assert document["settings"]["federated"]["given"] == ["embedding_dim", "sweeps"]
+    assert document["split"]["validation"] is None
+
+
+@pytest.mark.parametrize("wrong", [("--rounds", "3"), ("--dim", "3"), ("--dim", "3", "--set", "embedding_dim=4")])
+def test_dim_and_rounds_that_a_learner_has_not_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], wrong: tuple[str, ...]
+) -> None:
+    code, out, _ = call(arguments_for(folder, "no-dim", *wrong), capsys)
+    assert (code, out) == (2, "")
+    assert not (folder / "no-dim").exists()
+
+
+def test_a_run_from_python_names_a_line_that_runs_it_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from fedcart.simulation import Config, simulate
+    from fedcart.simulation.config import DataConfig, EvaluateConfig, LearnerConfig, OutputConfig
+
+    arguments_for(folder, "api")
+    config = Config(
+        data=DataConfig(name=str(folder / "sales.csv"), columns={"customer": "person", "item": "sku"}),
+        learner=LearnerConfig(name="popularity"),
+        evaluate=EvaluateConfig(alone=False, pooled=False, baselines=(), every=0),
+        output=OutputConfig(dir=folder / "api"),
+    )
+    done = simulate(config)
+    assert done.document["command"] == f"fedcart simulate {folder / 'api' / 'config.json'} --out {folder / 'api'}"
+    before = (folder / "api" / "run.json").read_bytes()
+    code, _, err = call(done.document["command"].split()[1:], capsys)
+    assert code == 0, err
+    assert "already complete" in err
+    assert (folder / "api" / "run.json").read_bytes() == before
+    code, out, _ = call(
+        ["simulate", str(folder / "api" / "config.json"), "--out", str(folder / "api2"), "--json"], capsys
+    )
+    assert code == 0
+    assert json.loads(out)["metrics"] == done.document["metrics"]
+
+
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(["simulate", "--help"], capsys)
     assert code == 0

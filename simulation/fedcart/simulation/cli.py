@@ -12,7 +12,7 @@ import click
 EPILOG = """\b
 Examples:
   fedcart simulate
-  fedcart simulate --data ncf-split --learner als --stores 10 --out runs/ml-1m
+  fedcart simulate --data ml-1m --learner als --stores 10 --out runs/ml-1m
   fedcart simulate --data sales.csv --columns customer=who,item=sku,time=day,store=branch --split time:2026-05-01
 """
 
@@ -37,13 +37,15 @@ Examples:
 @click.option(
     "--set", "learner_settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter; may be repeated."
 )
+@click.option("--rounds", type=int, metavar="R", help="Rounds of mf and ncf, sweeps of als.")
+@click.option("--dim", type=int, metavar="K", help="Length of the item and customer factors (embedding_dim).")
 @click.option("--epsilon", type=float, help="Privacy loss of one customer over the whole run; inf = no guarantee.")
 @click.option("--delta", metavar="D|auto", help="auto: the largest power of ten below 1 / (10 x customers).")
 @click.option("--trust", metavar="T", help="Who adds noise: local, distributed, none, or auto.")
 @click.option("--rehearsal", is_flag=True, default=None, help="Noise from --seed, also on data of your own.")
 @click.option("--engine", type=click.Choice(["in-process", "ray"]), help="What runs the Flower apps.")
 @click.option("--drop-rate", type=float, metavar="P", help="Probability that a store misses a round.")
-@click.option("--quorum", type=int, help="Stores a round needs; all of them unless given.")
+@click.option("--quorum", type=int, help="Stores a round needs; else all, or with --drop-rate more than half.")
 @click.option("--baselines", metavar="A,B|none", help="Baselines to compare with; all unless given.")
 @click.option("--alone/--no-alone", default=None, help="Train each store alone, too.")
 @click.option("--pooled/--no-pooled", default=None, help="Train on pooled data, too.")
@@ -97,7 +99,8 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "split.rule": rule or None,
         "split.at": at or None,
         "learner.name": options["learner"],
-        "learner.settings": typed(pairs(options["learner_settings"], "--set")),
+        "learner.settings": learner_settings(options["learner_settings"], options["dim"]),
+        "rounds.count": options["rounds"],
         "privacy.epsilon": options["epsilon"],
         "privacy.delta": delta(options["delta"]),
         "privacy.trust": options["trust"],
@@ -113,6 +116,16 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "seed": options["seed"],
         "output.dir": options["out"],
     }
+
+
+def learner_settings(parts: Iterable[str], dim: int | None) -> dict[str, Any] | None:
+    """--set and --dim as one table; None for nothing."""
+    found = typed(pairs(parts, "--set"))
+    if dim is None:
+        return found
+    if found and "embedding_dim" in found:
+        raise click.UsageError("--dim and --set embedding_dim say the same: give one of them")
+    return {**(found or {}), "embedding_dim": dim}
 
 
 def delta(text: str | None) -> float | None:
@@ -177,5 +190,8 @@ def promise(document: dict[str, Any]) -> str:
         return "no privacy guarantee: no noise was added, and the coordinator saw every store's sum"
     unit = privacy["unit"].replace("customer_store_pair", "customer at one store")
     words = f"epsilon {privacy['epsilon']:g} at delta {privacy['delta']:g} for each {unit}, trust {privacy['trust']}"
-    rehearsal = "; a rehearsal: the noise came from the seed" if document["rehearsal"] else ""
+    weak = ["the noise came from the seed"] if document["rehearsal"] else []
+    if privacy["trust"] == "distributed" and privacy["aggregation"] == "plain":
+        weak.append("the sums were added in the clear")
+    rehearsal = f"; a rehearsal that protected nobody: {', '.join(weak)}" if weak else ""
     return f"{words}, aggregation {privacy['aggregation']}{rehearsal}"

@@ -42,7 +42,7 @@ def list_sets(data_dir: Path | None, as_json: bool) -> None:
     folder = _folder_or_none(data_dir)
     rows: list[dict[str, Any]] = []
     for name in names():
-        here = name == "marketplace" or (folder is not None and (folder / name).is_dir())
+        here = name == "marketplace" or (folder is not None and _is_here(folder / name, describe(name).files))
         rows.append({"name": name, "here": here, "fetch": name in ORIGINALS, "title": describe(name).title})
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -139,6 +139,13 @@ def make_set(name: str, size: str, seed: int, out: Path, file_format: str, as_js
         return
     click.echo("  ".join(f"{facts[key]} {key}" for key in ("customers", "items", "interactions", "stores")))
     click.echo("\n".join(str(path) for path in paths.values()))
+
+
+def _is_here(folder: Path, files: tuple[str, ...]) -> bool:
+    """Whether a set's folder holds one of the files that its reader looks for; any file, where they are not listed."""
+    if not files:
+        return folder.is_dir() and any(path.is_file() for path in folder.iterdir())
+    return any((folder / name.strip()).is_file() for entry in files for name in entry.split(" or "))
 
 
 def _folder_or_none(data_dir: Path | None) -> Path | None:

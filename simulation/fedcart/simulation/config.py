@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +13,13 @@ from typing import Any, Literal
 from fedcart.shared.config import build, number, read_toml
 from fedcart.shared.errors import ConfigError, did_you_mean
 from fedcart.shared.interactions import BEHAVIOURS
+from fedcart.shared.learners import BUILT_IN, learner_class
 
 SCHEMA = 1
+CONTENTS = "contents"
+"""Key of config.json: SHA-256 of each file that a run reads by its path."""
+AUTO = ("gram", "als")
+"""Learners that `auto` can mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +76,14 @@ class LearnerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsConfig:
-    """[rounds]: how patient the coordinator is; `quorum` = stores needed, None = all of them. Epsilon pays for the
-    dearest round once more for each of `attempts` beyond the first."""
+    """[rounds]: how many, and how patient the coordinator is.
 
+    `count` = rounds of `mf` and `ncf`, sweeps of `als`; None = the learner's own number. `quorum` = stores needed in a
+    round; None = all of them, or with a drop_rate more than half. Epsilon pays for the dearest round once more for
+    each of `attempts` beyond the first.
+    """
+
+    count: int | None = number(None, at_least=1)
     deadline_s: float = number(3600.0, above=0.0)
     quorum: int | None = number(None, at_least=1)
     attempts: int = number(1, at_least=1)
@@ -113,7 +125,8 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """[engine]: how the two apps are run; changes speed and memory, never a result."""
+    """[engine]: how the two apps are run. Changes speed and memory, never a result, but for `drop_rate`: the
+    probability that a store misses a round, whose sum then lacks its customers."""
 
     name: Literal["in-process", "ray"] = "in-process"
     mode: Literal["copy", "wire", "lazy"] = "lazy"
@@ -153,12 +166,14 @@ class Config:
     def read(cls, path: Path | None, overrides: Mapping[str, Any]) -> Config:
         """The file's tables with `overrides` ("table.key" or "key" -> value) on top; None overrides nothing.
 
-        Where both give a table (columns, a learner's settings), the override's keys are added to the file's.
+        Where both give a table (columns, a learner's settings), the override's keys are added to the file's. A file
+        ending in .json is the config.json of an earlier run.
         """
-        tables: dict[str, Any] = {} if path is None else read_toml(path)
+        tables: dict[str, Any] = {} if path is None else read_tables(path)
         learner = tables.get("learner")
-        if isinstance(learner, Mapping):
+        if isinstance(learner, Mapping) and "settings" not in learner:
             own = {key: value for key, value in learner.items() if key != "name"}
+            check_keys(own, learner.get("name", "auto"), f"{path}: learner")
             tables["learner"] = {key: learner[key] for key in learner if key == "name"} | {"settings": own}
         for key, value in overrides.items():
             if value is None:
@@ -176,6 +191,34 @@ class Config:
     def document(self) -> dict[str, Any]:
         """The configuration as JSON: paths as text, infinity as 'inf'."""
         return plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of CONFIG.toml, or of the config.json that a run left."""
+    if path.suffix != ".json":
+        return read_toml(path)
+    try:
+        tables = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{path}: a table is needed")
+    tables.pop(CONTENTS, None)
+    privacy = tables.get("privacy")
+    if isinstance(privacy, dict) and privacy.get("epsilon") == "inf":
+        privacy["epsilon"] = math.inf
+    return tables
+
+
+def check_keys(own: Mapping[str, Any], learner: object, where: str) -> None:
+    """Refuse a misspelt key of [learner] by its file, before data are read; an unknown learner is refused elsewhere."""
+    names = AUTO if learner == "auto" else (learner,)
+    if not own or any(name not in BUILT_IN for name in names):
+        return
+    known = {"name"} | {f.name for name in names for f in dataclasses.fields(learner_class(str(name)))}  # type: ignore[arg-type]
+    for key in own:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}", did_you_mean(key, known))
 
 
 def plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from fedcart.shared.errors import ConfigError
-from fedcart.simulation.config import SplitConfig
+from fedcart.simulation.config import Config, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset
 
 FIRST_HELD_OUT_DAY = {
@@ -43,6 +43,9 @@ VALIDATION_DAYS = 56
 
 SAME_SETTINGS = {"ials": "als", "gram": "ease"}
 """Methods that are the same model as another one and take its settings."""
+
+ROUNDS_KEY = {"als": "sweeps", "mf": "round_count", "ncf": "round_count"}
+"""What the learners that have a choice call their number of rounds."""
 
 WITHOUT_SETTINGS = frozenset({"popularity", "random", "memoriser"})
 
@@ -101,6 +104,26 @@ class Chosen:
     settings: Mapping[str, Any]
     source: Literal["validation", "published", "other set", "private", "default", "none"]
     words: str
+
+
+def given_settings(config: Config, learner: str) -> dict[str, Any]:
+    """What the configuration itself says of the learner, [rounds] count under the learner's own name for it.
+
+    Raises:
+      ConfigError: the learner's number of rounds cannot be chosen, or is given twice.
+    """
+    given, count = dict(config.learner.settings), config.rounds.count
+    if count is None:
+        return given
+    key = ROUNDS_KEY.get(learner)
+    if key is None:
+        raise ConfigError(
+            f"[rounds] count {count}: learner {learner!r} has a fixed number of rounds; nothing was run",
+            f"learners that have a choice: {', '.join(sorted(ROUNDS_KEY))}",
+        )
+    if given.get(key, count) != count:
+        raise ConfigError(f"[rounds] count {count} and [learner] {key} {given[key]} differ; nothing was run")
+    return {**given, key: count}
 
 
 def settings(dataset: str, method: str, *, private: bool = False) -> Mapping[str, Any]:

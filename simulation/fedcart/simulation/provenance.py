@@ -29,17 +29,12 @@ def provenance(
         source, words = chosen.source, chosen.words
         if source == "validation" and not as_tuned:
             source, words = "other set", TUNED_ELSEWHERE
-        given = given_keys(config) if own else []
+        given = sorted(defaults.given_settings(config, learner)) if own else []
         if given:
             rest = "" if source in ("none", "default") else f"; the others {words}"
             words = f"given: {', '.join(given)}{rest}"
         found[method] = {"source": "given" if given else source, "words": words, "given": given}
     return found
-
-
-def given_keys(config: Config) -> list[str]:
-    """Hyper-parameters of the learner that the configuration names."""
-    return sorted(config.learner.settings)
 
 
 def tuned_for(config: Config, dataset: Dataset, split: Split) -> bool:

@@ -18,12 +18,11 @@ import numpy.typing as npt
 
 from fedcart.shared.canonical import content_hash, model_hash
 from fedcart.shared.errors import FedcartError
-from fedcart.shared.learners import learner_class
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
 from fedcart.shared.storage import named_failures
 from fedcart.simulation import datasets, defaults
-from fedcart.simulation.config import Config, DataConfig
+from fedcart.simulation.config import CONTENTS, Config, DataConfig
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.datasets.options import TableOptions
 from fedcart.simulation.document import write_results, write_run
@@ -34,7 +33,7 @@ from fedcart.simulation.progress import Progress, Silent
 from fedcart.simulation.promise import check_promise, customers_bound, terms, trust_of
 from fedcart.simulation.simulated_stores import SimulatedStores
 from fedcart.simulation.split import Split, make_split
-from fedcart.simulation.workspace import CONFIG, CONTENTS, Workspace
+from fedcart.simulation.workspace import CONFIG, Workspace
 
 MOST_STORES_ALONE = 500
 """Above this many stores each is too small for 'alone' to mean anything, and it is not trained."""
@@ -71,7 +70,7 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
     """
     check_promise(config.privacy)
     if config.learner.name != "auto":
-        learner_class(config.learner.name)  # unknown names are refused before anything is read
+        build_learner(config.learner.name, defaults.given_settings(config, config.learner.name))  # before data are read
     baseline_names(config)
     shown = progress or Silent()
     directory = config.output.dir or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{Path(config.data.name).stem}"
@@ -188,7 +187,10 @@ def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, pro
     """The plan of the run: learner, settings, catalogue, bound."""
     stores, private = len(prepared.partition.names), config.privacy.epsilon < float("inf")
     name = defaults.learner_name(config.learner.name, len(prepared.dataset.catalogue))
-    chosen = {**defaults.settings(prepared.dataset.name, name, private=private), **config.learner.settings}
+    chosen = {
+        **defaults.settings(prepared.dataset.name, name, private=private),
+        **defaults.given_settings(config, name),
+    }
     learner = build_learner(name, chosen)
     catalogue = prepared.dataset.catalogue
     bound, derived = customers_bound(config.privacy, prepared.dataset.name, len(prepared.partition.people))

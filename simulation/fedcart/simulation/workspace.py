@@ -20,6 +20,7 @@ from typing import IO, Any
 from fedcart.shared.agreement import ROUNDS
 from fedcart.shared.errors import InputError
 from fedcart.shared.storage import load_arrays, named_failures, replace_bytes, save_arrays
+from fedcart.simulation.config import CONTENTS
 from fedcart.simulation.evaluate import Ranking
 
 CONFIG = "config.json"
@@ -27,8 +28,6 @@ RUN = "run.json"
 WORK = "work"
 SITTINGS = f"{WORK}/sittings.json"
 LOCK = ".lock.part"
-CONTENTS = "contents"
-"""Key of config.json: SHA-256 of each file that a run reads by its path."""
 
 
 class Workspace:

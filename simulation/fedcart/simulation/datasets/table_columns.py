@@ -36,6 +36,8 @@ def identifiers(column: pd.Series, where: str) -> pd.Series:
     codes, distinct = pd.factorize(column)  # [rows], -1 = missing; text is cleaned once for each id
     text = pd.Series(distinct, dtype="string").str.strip()
     text = text.mask(text == "")
+    nul = text.str.contains("\0", regex=False).fillna(False).to_numpy(bool)
+    _refuse_first(np.append(nul, False)[codes], column, where, "holds a NUL byte")
     decimal = text.str.fullmatch(r"-?\d+\.0+").fillna(False).to_numpy(bool)
     if decimal.any():
         whole = text.str.fullmatch(r"-?\d+").fillna(False).to_numpy(bool)

@@ -48,7 +48,12 @@ def read_frame(source: str, options: TableOptions) -> pd.DataFrame:
     suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     if path.suffix in PARQUET:
         with reading(path, hint="is it a Parquet file?"):
-            return pd.read_parquet(path)
+            try:
+                return pd.read_parquet(path)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}: not a whole Parquet file ({one_line(error)})", "is it a Parquet file?"
+                ) from error
     if suffix not in (".csv", ".tsv", ".txt"):
         raise DataError(f"{path}: files ending in {path.suffix or 'nothing'} are not read", _FORMATS)
     return _text(path, options.separator or ("\t" if suffix == ".tsv" else ","), options.encoding)

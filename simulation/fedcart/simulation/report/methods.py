@@ -35,6 +35,8 @@ def name(run: Json, method: str) -> str:
         return "together, no noise" if epsilon is None else f"together, ε = {epsilon:g}"
     if method == "no_noise":
         return "together, without noise"
+    if method == "memoriser" and run["split"].get("memoriser_is_null") is False:
+        return "memoriser (not null here: it knows earlier views)"
     if method == "centralized.same":
         return f"the same learner ({run['learner']['name']})"
     return NAMES[method]
