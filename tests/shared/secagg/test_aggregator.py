@@ -263,6 +263,24 @@ def test_memory_is_three_vectors_whatever_the_number_of_stores() -> None:
     tracemalloc.stop()
 
 
+def test_opening_a_sum_with_drops_takes_no_further_vector() -> None:
+    length = 500_000
+    made, begun = opened(length=length)
+    values = np.arange(length)
+    for i in (0, 1, 3, 4):
+        upload = made.upload(i, begun, values)
+        begun.add(upload.vector, upload.word)
+    for i in (0, 1, 3, 4):
+        begun.add_confirm(made.stores[i].confirm(begun.confirm_request()))
+    for i in (0, 1, 3, 4):
+        begun.add_unmask(made.stores[i].unmask(begun.unmask_request()))
+    tracemalloc.start()
+    total = begun.total()
+    assert tracemalloc.get_traced_memory()[1] < length  # bytes: a quarter of a vector
+    tracemalloc.stop()
+    assert np.array_equal(total, 4 * values)
+
+
 ENDS: tuple[str, ...] = ("add_keys", "add_boxes", "add_confirm", "add_unmask", "word")
 STORE_ENDS: tuple[str, ...] = ("keys", "boxes", "deliver", "train", "confirm", "unmask")
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedcart.shared.errors import ProtocolError
-from fedcart.shared.secagg.masks import BLOCK_BYTES, Bits, add_mask, words
+from fedcart.shared.secagg.masks import BLOCK_BYTES, Bits, add_mask, add_masks, to_integers, to_words, words
 
 KEY = bytes(range(32))
 
@@ -32,6 +32,26 @@ def test_mask_and_its_negative_cancel_on_the_extremes(bits: Bits) -> None:
     assert not np.array_equal(vector, before)
     add_mask(vector, KEY, negative=True)
     assert np.array_equal(vector, before)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_integers_come_back_from_words_or_are_refused(bits: Bits) -> None:
+    ends = np.array([-(2 ** (bits - 1)), -1, 0, 1, 2 ** (bits - 1) - 1])
+    assert to_integers(to_words(ends, bits)).tolist() == ends.tolist()
+    for beyond in (2**31, -(2**31) - 1):
+        if bits == 32:
+            with pytest.raises(ProtocolError, match="outside the 32 bits"):
+                to_words(np.array([0, beyond]), bits)
+    assert len(to_words(np.zeros(0, np.int64), bits)) == 0
+
+
+def test_masks_added_together_are_masks_added_one_by_one() -> None:
+    vector, other = words(70_000, 32), words(70_000, 32)
+    keys = [(bytes([i]) * 32, i % 2 == 0) for i in range(5)]
+    add_masks(vector, keys)
+    for key, negative in reversed(keys):
+        add_mask(other, key, negative=negative)
+    assert np.array_equal(vector, other)
 
 
 def test_refuses_short_keys_and_other_vectors() -> None:

@@ -366,6 +366,17 @@ def test_a_second_survivor_set_is_refused_and_the_first_again_gets_the_same_word
     assert made.stores[0].confirm(confirm_request(begun, 0, 1, 2, 3)) == word
 
 
+def test_a_set_that_was_written_but_never_sent_is_the_only_one_all_the_same() -> None:
+    made, begun = uploaded()
+    store, journal = made.stores[0], made.journals[0]
+    before = len(journal.records)
+    journal.head = lambda: b"short"  # type: ignore[method-assign]
+    refuses("a ledger's head has 5 bytes", store.confirm, confirm_request(begun, 0, 1, 2, 3))
+    del journal.head
+    assert len(journal.records) == before + 1
+    refuses("no second one", store.confirm, confirm_request(begun, 0, 1, 2, 4))
+
+
 @pytest.mark.parametrize(
     ("survivors", "match"), [((0, 1, 2), "3 survivors, this store among them"), ((1, 2, 3, 4), "leaves this store out")]
 )

@@ -163,19 +163,33 @@ class Rounds(RuleBasedStateMachine):
         TAKEN["a sum", "opened"] += 1
         self.sums.append((self.begun.train.round, inside))
 
-    @rule(store=STORES)
-    def restart(self, store: int) -> None:
-        self.made.start(store)
+    @rule(gone=st.sets(STORES, max_size=1))
+    def a_whole_round(self, gone: set[int]) -> None:
+        """Join where needed, begin, finish."""
+        if self.epoch is None or not self.epoch._dealt or len(self.epoch.rounds) == ROUNDS:
+            self.all_join()
+        if self.epoch._dealt:
+            self.begin(False, set())
+        if self.begun is not None:
+            self.all_finish(gone)
 
-    @rule(store=STORES, step=st.integers(0, 3))
-    def disk_full_for_a_moment(self, store: int, step: int) -> None:
-        """The write of the next record but `step` fails."""
+    @precondition(lambda self: self.begun is not None and self.begun.survivors)
+    @rule()
+    def ask_everybody_again(self) -> None:
+        """Replays of what the round has asked so far."""
+        for i in range(N):
+            self.upload(i)
+            self.confirm(i)
+            if len(self.begun.confirmations) >= M:
+                self.unmask(i)
+
+    @rule(store=STORES, step=st.integers(-1, 3))
+    def trouble(self, store: int, step: int) -> None:
+        """A restart on a mended disk (-1), or the write of the next record but `step` will fail."""
         journal = self.made.journals[store]
-        journal.fail_at = len(journal.records) + step
-
-    @rule(store=STORES)
-    def disk_mended(self, store: int) -> None:
-        self.made.journals[store].fail_at = None
+        journal.fail_at = None if step < 0 else len(journal.records) + step
+        if step < 0:
+            self.made.start(store)
 
     def restarted(self) -> set[int]:
         return {i for i, store in self.made.stores.items() if store._secrets is None or not store._peers}
@@ -206,7 +220,7 @@ def test_long_runs_of_the_state_machine() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     TAKEN.clear()
-    run_state_machine_as_test(Rounds, settings=settings(max_examples=300, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(Rounds, settings=settings(max_examples=120, stateful_step_count=40, deadline=None))
     steps = ("keys", "boxes", "train", "confirm", "unmask")
     missing = [(step, how) for step in steps for how in ("answered", "repeated", "refused") if not TAKEN[step, how]]
     assert missing == [], f"transitions never taken; taken: {dict(TAKEN)}"

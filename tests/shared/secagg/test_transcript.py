@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcart.shared.errors import DataError, ProtocolError, RoundFailed
+from fedcart.shared.secagg.messages import Boxes
 from fedcart.shared.secagg.replay import verify_transcript
-from fedcart.shared.secagg.requests import Train, UnmaskRequest
+from fedcart.shared.secagg.requests import ConfirmRequest, Train, UnmaskRequest
 from fedcart.shared.secagg.transcript import Transcript, transcript_of
 from fedcart.shared.secagg.wire import sign, spell
 from secagg_kit import COORDINATOR, MODEL, Coalition, identity, make_pins
@@ -138,6 +139,21 @@ def test_a_coordinator_that_signs_a_lie_is_found() -> None:
     few = by_coordinator(dataclasses.replace(asked, words=asked.words[:3]))
     with pytest.raises(ProtocolError, match="3 words, under the quorum of 4"):
         verify_transcript(change(2, unmask=few), PINS)
+
+
+def test_a_survivor_set_under_the_plans_minimum_is_found() -> None:
+    asked = ConfirmRequest.parse(LAST.confirm, PINS)
+    few = by_coordinator(dataclasses.replace(asked, words=asked.words[1:]))
+    with pytest.raises(ProtocolError, match="round 2, CONFIRM request: 3 stores are under the plan's 4"):
+        verify_transcript(change(2, confirm=few, uploads=less(LAST.uploads, 0)), PINS)
+
+
+def test_a_row_that_its_store_did_not_sign_is_found() -> None:
+    boxes = Boxes.parse(ARCHIVED.boxes[0], PINS)
+    row = dataclasses.replace(boxes.rows[1], signature=boxes.rows[2].signature)
+    wrong = spell(sign(dataclasses.replace(boxes, rows={**boxes.rows, 1: row}), identity(0)))
+    with pytest.raises(ProtocolError, match="BOXES of store 0: a fedcart/SA1/BOX signature"):
+        verify_transcript(change(None, boxes={**ARCHIVED.boxes, 0: wrong}), PINS)
 
 
 def test_pins_of_another_plan_verify_nothing() -> None:
