@@ -6,11 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from fedcart.client.app import POLICY
 from fedcart.client.gate import Surroundings
 from fedcart.client.ledger_files import key_path, ledger_path, open_store_ledger
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
+from fedcart.shared.policy import Policy
 from fedcart.shared.privacy.accounting import release_rho
 from fedcart.shared.privacy.keystream import Keystream
 from small_run import write_small_run
@@ -52,4 +54,5 @@ def small(directory: Path, learner: str = "popularity", trust: str = "local", **
 
 def around(directory: Path, **changes: Any) -> Surroundings:
     """A store's own surroundings, some of them changed."""
+    changes.setdefault("policy", Policy.load(directory / POLICY))
     return Surroundings(open_ledger=lambda: open_store_ledger(directory, 0), **changes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fedcart.client.app import POLICY
 from fedcart.client.records import write_records
 from fedcart.server.checkpoint import load_checkpoint
 from fedcart.shared import learners
@@ -69,6 +70,14 @@ class Stepping:
         return csr_array((values.astype(np.float64), h.items, h.indptr), shape=(h.customers, h.items_total))
 
 
+ALLOW_ALL = """[limits]
+epsilon_total = 100.0
+delta = 0.01
+[require]
+trust = ["local", "distributed", "none"]
+"""
+
+
 def write_small_run(
     directory: Path,
     *,
@@ -118,6 +127,9 @@ def write_small_run(
         attempts=attempts,
     )
     plan.save(directory / PLAN, catalogue)
+    policy = directory / POLICY
+    policy.write_text(ALLOW_ALL)
+    policy.chmod(0o600)
     return Agreement.open(directory)
 
 

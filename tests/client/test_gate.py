@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from fedcart.client import gate
 from fedcart.client.gate import release
-from fedcart.client.ledger_files import ledger_path
+from fedcart.client.ledger_files import ledger_path, open_store_ledger
 from fedcart.client.records import StoreRecords
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import InputError, PrivacyRefused, ProtocolError
@@ -22,6 +23,7 @@ from fedcart.shared.learners.base import Round, State
 from fedcart.shared.learners.memory import MemoryCustomers
 from fedcart.shared.learners.popularity import Popularity
 from fedcart.shared.ledger.ledger import Ledger
+from fedcart.shared.policy import Limits, Policy
 from fedcart.shared.privacy.clipped_sums import ClippedSums
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.release import Release
@@ -210,3 +212,23 @@ def test_a_hostile_state_moves_nothing_but_is_charged(tmp_path):
     for name, total in hit.items():
         np.testing.assert_array_equal(total, none[name])
     assert kinds(tmp_path).count("charge") == len(agreement.rounds[1].releases)
+
+
+def test_the_policy_is_asked_before_the_charge(tmp_path):
+    agreement = small(tmp_path)
+    tight = Policy(limits=Limits(epsilon_total=3.0, delta=0.01))
+    with pytest.raises(PrivacyRefused, match=r"epsilon 4 is over"):
+        ask(tmp_path, agreement, policy=tight)
+    assert kinds(tmp_path) == ["genesis", "plan"]
+
+
+def test_what_earlier_plans_spent_counts(tmp_path):
+    agreement = small(tmp_path)
+    once = Policy(limits=Limits(epsilon_total=4.0, delta=1e-4))
+    ask(tmp_path, agreement, policy=once)
+    other = write_small_run(tmp_path / "other", trust="local", epsilon=4.0, seed=1)
+    with open_store_ledger(tmp_path, 0) as ledger:
+        ledger.plan(other.plan_hash, epsilon="4", delta=1e-4, dearest=Fraction(9), attempts=1)
+    with pytest.raises(PrivacyRefused, match=r"would bring the total to epsilon 6\."):
+        ask(tmp_path, other, policy=once)
+    assert kinds(tmp_path).count("charge") == 1

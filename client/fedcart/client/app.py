@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from fedcart.client.gate import Surroundings, release
 from fedcart.client.ledger_files import open_store_ledger
@@ -16,17 +17,20 @@ from fedcart.client.records import StoreRecords
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError, FedcartError, ProtocolError
 from fedcart.shared.flower_compat import RAISED, ClientApp, Context, Error, Message, RecordDict
+from fedcart.shared.policy import Policy
 from fedcart.shared.wire import read_instruction, write_reply
 
 log = logging.getLogger("fedcart.store")
 
+POLICY = "policy.toml"
 Around = Callable[[str, int], Surroundings]
 """(directory, store) -> what the store brings to the gate."""
 
 
 def store_surroundings(directory: str, store: int) -> Surroundings:
-    """A store's own: noise from the operating system, nothing without a mask."""
-    return Surroundings(open_ledger=lambda: open_store_ledger(directory, store))
+    """A store's own: its policy, noise from the operating system, nothing without a mask."""
+    policy = Policy.load(Path(directory) / POLICY)
+    return Surroundings(policy=policy, open_ledger=lambda: open_store_ledger(directory, store))
 
 
 def make_app(around: Around = store_surroundings) -> ClientApp:

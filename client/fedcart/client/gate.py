@@ -1,5 +1,7 @@
 """The one way out of a store: everything computed from interactions that leaves the process passes `release`.
 
+The store's policy is asked first: about the plan, and about what the round would spend.
+
 Under a guarantee, in this order: charge every release of the round in the ledger (fsynced), add up clipped integers,
 draw noise from a key made after the charge, use the charge up, record the hash of what is sent. A crash between any
 two of these leaves a charge without a release, never a release without a charge.
@@ -19,7 +21,9 @@ from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
 from fedcart.shared.learners.base import Array, Customers, Learner, LocalLearner, Round, State, Totals
 from fedcart.shared.ledger.charged import Charged
-from fedcart.shared.ledger.ledger import Ledger
+from fedcart.shared.ledger.ledger import Ledger, now
+from fedcart.shared.policy import Policy
+from fedcart.shared.privacy.accounting import round_rho
 from fedcart.shared.privacy.clipped_sums import ClippedSums
 from fedcart.shared.privacy.discrete_gaussian import add_discrete_gaussian
 from fedcart.shared.privacy.grid import grid, share_variance
@@ -34,12 +38,14 @@ class Surroundings:
     """What a store brings to the gate that no plan or message can change.
 
     Attributes:
+      policy: what this store allows.
       keys: where noise comes from; the operating system, except in rehearsals.
       open_ledger: opens and locks this store's ledger.
       plain_shares: whether a share of the coalition's noise may leave without a mask. Only a simulation may say so,
         where one person holds all stores' data anyway.
     """
 
+    policy: Policy
     keys: NoiseKeys = fresh
     open_ledger: Callable[[], AbstractContextManager[Ledger]]
     plain_shares: bool = False
@@ -51,9 +57,11 @@ def release(
     """One store's totals of a round, one for each of its releases: int64 with noise, float64 under trust `none`.
 
     Raises:
-      PrivacyRefused: the ledger cannot be charged, or a share of noise would leave without a mask.
+      PrivacyRefused: the policy does not allow it, the ledger cannot be charged, or a share of noise would leave
+        without a mask.
       ProtocolError: the learner left other totals than the round's releases.
     """
+    around.policy.check_plan(agreement.plan, agreement.rounds)
     if agreement.plan.trust == "none":
         totals: Mapping[str, Array] = without_noise(agreement.learner, state, round_, customers)
     else:
@@ -85,6 +93,7 @@ def with_noise(
     """Charge, add up, add noise, record."""
     honest = agreement.plan.honest
     with around.open_ledger() as ledger:
+        around.policy.check_charge(ledger, round_rho(round_, honest), now())
         charges = {x.name: _charge(ledger, agreement, round_, attempt, x) for x in round_.releases}
         sums = ClippedSums(round_.releases)
         agreement.learner.contribute(state, round_, customers, sums)

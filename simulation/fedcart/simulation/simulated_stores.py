@@ -15,6 +15,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.plan import Plan, exact
+from fedcart.shared.policy import simulated
 from fedcart.shared.privacy.accounting import release_rho
 from fedcart.shared.privacy.keystream import fresh
 from fedcart.simulation.rehearsal import RehearsalKeys
@@ -39,7 +40,7 @@ class SimulatedStores:
         def open_ledger() -> Ledger:
             return Ledger.open(ledger_path(self.results, store), Identity.load(key_path(directory, store)))
 
-        return Surroundings(keys=keys, open_ledger=open_ledger, plain_shares=True)
+        return Surroundings(policy=simulated(), keys=keys, open_ledger=open_ledger, plain_shares=True)
 
     def approve(self, directory: Path, plan: Plan, plan_hash: str, catalogue: Catalogue) -> None:
         """Start each store's ledger, with the plan in it; ledgers that a run left when it stopped go on."""
