@@ -211,7 +211,7 @@ class Rounds(RuleBasedStateMachine):
             assert len(facts) == len(set(facts))
 
 
-Rounds.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Rounds.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
 TestRounds = Rounds.TestCase
 
 
