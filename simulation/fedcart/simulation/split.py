@@ -17,12 +17,15 @@ import numpy.typing as npt
 from fedcart.shared.errors import ConfigError, DataError
 from fedcart.shared.interactions import BEHAVIOURS, Histories, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
+from fedcart.simulation.draws import draws
 from fedcart.simulation.held_out import HeldOut, held_out_pairs, sample_candidates
 from fedcart.simulation.split_rules import earlier_traces, latest_baskets, latest_events, same_visit
 
 RULES = ("ncf", "leave-one-out", "last-basket", "time")
 LEAVE_OUT = ("leave-one-out", "last-basket")
 """Rules whose new items have no trace in training; so new items are ranked among untouched items."""
+MEASURED = 0x5A3E
+"""Purpose of the seeded draw of customers to measure."""
 FEWEST_MEASURED = 2
 """Customers with a new held-out item without whom a mean says nothing."""
 
@@ -75,13 +78,17 @@ class Split:
         """The same training view, with only `customers` measured."""
         return replace(self, held_out=self.held_out.only(customers))
 
-    def measure_some(self, count: int, seed: int) -> Split:
-        """At most `count` of the measured customers, by seeded draw."""
+    def measure_some(self, count: int, seed: int, people: npt.NDArray[np.int64] | None = None) -> Split:
+        """At most `count` of the measured customers, by seeded draw.
+
+        Args:
+          people: [customers] what identifies each in the draw, whatever its store; None = the customer's own number.
+        """
         measured = self.held_out.measured
         if len(measured) <= count:
             return self
-        generator = np.random.default_rng([seed, 0x5A3E])
-        return self.measure_only(np.sort(generator.choice(measured, count, replace=False)))
+        drawn = draws(seed, MEASURED, measured if people is None else people[measured])
+        return self.measure_only(np.sort(measured[np.argsort(drawn, kind="stable")[:count]]))
 
 
 def make_split(

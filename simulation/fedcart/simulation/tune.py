@@ -12,22 +12,21 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedcart.shared import metrics
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.interactions import DAY
+from fedcart.shared.errors import ConfigError, did_you_mean
 from fedcart.shared.learners import BUILT_IN
 from fedcart.shared.plan import build_learner
-from fedcart.simulation import baselines, defaults
+from fedcart.simulation import baselines
 from fedcart.simulation.config import Config, DataConfig, StoresConfig
 from fedcart.simulation.evaluate import rank
 from fedcart.simulation.methods import rank_pooled
 from fedcart.simulation.run import prepare
-from fedcart.simulation.split import Split, make_split
-from fedcart.simulation.validation import hold_out_for_validation
+from fedcart.simulation.split import Split
+from fedcart.simulation.validation import inner_split
 
 MOST_MEASURED = 3000
 
@@ -62,26 +61,9 @@ def candidates(method: str, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]
 def validation_split(config: Config) -> tuple[Split, Catalogue]:
     """A split inside the training view of `config`; its test items are in neither half."""
     prepared = prepare(config)
-    split = prepared.split
-    if split.rule == "time":
-        assert split.at is not None
-        rows = prepared.partition.interactions
-        weights = defaults.BEHAVIOUR_WEIGHTS | dict(config.data.behaviour_weights)
-        inner = make_split(
-            rows.select(rows.time < split.at),
-            split.train.customers,
-            split.train.items_total,
-            rule="time",
-            seed=config.seed,
-            at=split.at - defaults.VALIDATION_DAYS * DAY,
-            behaviour_weights=tuple(weights.values()),
-            people=prepared.partition.people,
-        )
-    else:
-        people = prepared.partition.people
-        train, held_out = hold_out_for_validation(split.train, config.seed, split.target, people)
-        inner = replace(split, train=train, held_out=held_out)
-    return inner.measure_some(MOST_MEASURED, config.seed), prepared.dataset.catalogue
+    stores = prepared.partition
+    inner = inner_split(prepared.split, stores, config.seed, config.data.behaviour_weights)
+    return inner.measure_some(MOST_MEASURED, config.seed, stores.people), prepared.dataset.catalogue
 
 
 def score(method: str, settings: Mapping[str, Any], split: Split, catalogue: Catalogue, seed: int) -> float:
@@ -104,12 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="fix a setting")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
+    methods = given.methods.split(",")
+    for method in methods:
+        if method not in GRID:
+            raise ConfigError(f"--methods: {method!r} has no grid; nothing was read", did_you_mean(method, GRID))
     fixed = {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in given.set)}
     config = Config(
         data=DataConfig(name=given.data, dir=given.data_dir), stores=StoresConfig(count=given.stores), seed=given.seed
     )
     split, catalogue = validation_split(config)
-    for method in given.methods.split(","):
+    for method in methods:
         tried = []
         for settings in candidates(method, fixed):
             begun = time.monotonic()

@@ -1,16 +1,50 @@
-"""Validation: one training item of each customer by seeded hash, on which settings are chosen."""
+"""Validation: a split inside the training view, on which settings are chosen; test items are in neither half."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.interactions import BEHAVIOURS, Histories
+from fedcart.shared.interactions import BEHAVIOURS, DAY, Histories
+from fedcart.simulation import defaults
 from fedcart.simulation.draws import draws
 from fedcart.simulation.held_out import HeldOut
+from fedcart.simulation.partition import Partition
+from fedcart.simulation.split import Split, make_split
 
 VALIDATION = 0x7A11D
 """Purpose of the seeded draw of validation items."""
+
+
+def inner_split(split: Split, stores: Partition, seed: int, behaviour_weights: Mapping[str, float]) -> Split:
+    """The split that settings are chosen on: by time the last 56 days before `split.at`, else one training item each.
+
+    Args:
+      behaviour_weights: behaviour -> weight where it is not the default one ([data] behaviour_weights).
+
+    Raises:
+      DataError: fewer than two customers can be measured in it.
+    """
+    if split.rule == "time" and split.at is not None:
+        rows = stores.interactions
+        inner = make_split(
+            rows.select(rows.time < split.at),
+            split.train.customers,
+            split.train.items_total,
+            rule="time",
+            seed=seed,
+            at=split.at - defaults.VALIDATION_DAYS * DAY,
+            behaviour_weights=tuple((defaults.BEHAVIOUR_WEIGHTS | dict(behaviour_weights)).values()),
+            people=stores.people,
+        )
+    else:
+        train, held_out = hold_out_for_validation(split.train, seed, split.target, stores.people)
+        inner = replace(split, train=train, held_out=held_out)
+    inner.refuse_too_few()
+    return inner
 
 
 def hold_out_for_validation(
