@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from fedcart.shared.interactions import build_histories
 from fedcart.shared.learners.base import Round, State
@@ -58,6 +59,24 @@ class CentredInTheBlock(Popularity):
             x = scaled_history(block.histories, 0.0)
             x.data = x.data * (1.0 - block.histories.counts.mean() / 100.0)
             sums.rows(POPULARITY, block, x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgottenBound(Popularity):
+    """Releases something that its bounds do not name."""
+
+    def bounds(self):
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CentredByTheBlock(Popularity):
+    """Every row less the block's mean row."""
+
+    def contribute(self, state, round_, customers, sums):
+        for block in customers.blocks():
+            x = scaled_history(block.histories, 0.5).toarray()
+            sums.rows(POPULARITY, block, csr_array(x - 0.9 * x.mean(axis=0, keepdims=True)))
 
 
 @dataclass(frozen=True, kw_only=True)

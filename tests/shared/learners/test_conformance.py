@@ -7,13 +7,16 @@ import importlib.util
 import pytest
 
 import learner_mistakes as mistakes
-from fedcart.shared.learners import BUILT_IN, conformance, learner_class
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.learners import BUILT_IN, conformance, conformance_private, learner_class
 from fedcart.shared.learners.als import Als
 from fedcart.shared.learners.conformance import CHECKS, Case, NotConforming
+from fedcart.shared.learners.conformance_private import PRIVATE_CHECKS
 from fedcart.shared.learners.gram import Gram
 from fedcart.shared.learners.popularity import Popularity
 
 DELETING = conformance.deleting_a_customer_from_the_raw_table_changes_only_their_contribution
+MOVED = conformance_private.no_customer_moves_a_clipped_total_by_more_than_its_sensitivity
 
 LEARNERS = {
     "popularity": Case(Popularity),
@@ -29,7 +32,7 @@ def check_id(check):
     return check.__name__
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=check_id)
+@pytest.mark.parametrize("check", CHECKS + PRIVATE_CHECKS, ids=check_id)
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_a_built_in_learner_conforms(learner, check):
     check(LEARNERS[learner])
@@ -37,7 +40,7 @@ def test_a_built_in_learner_conforms(learner, check):
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="the extra `neural` is not installed")
 @pytest.mark.slow
-@pytest.mark.parametrize("check", CHECKS, ids=check_id)
+@pytest.mark.parametrize("check", CHECKS + PRIVATE_CHECKS, ids=check_id)
 @pytest.mark.parametrize("local_steps", [0, 2], ids=["one gradient", "local steps"])
 @pytest.mark.parametrize("name", ["mf", "ncf"])
 def test_a_neural_learner_conforms(name, local_steps, check):
@@ -70,10 +73,13 @@ def test_every_built_in_learner_is_under_the_kit():
         (Case(mistakes.DrawsWithoutASeed), conformance.a_seed_fixes_the_run),
         (Case(mistakes.ScoresNaN), conformance.scores_are_numbers_for_customers_never_seen),
         (Case(mistakes.NotFrozen), conformance.is_a_frozen_set_of_hyper_parameters),
+        (Case(mistakes.ForgottenBound), conformance_private.bounds_name_every_release_and_no_other),
+        (Case(mistakes.KCore), MOVED),
+        (Case(mistakes.CentredByTheBlock), conformance_private.clipped_totals_are_those_of_customers_one_by_one),
         (Case(Popularity, read=mistakes.careless_reader), conformance.an_item_outside_the_catalogue_is_refused),
     ],
     ids=lambda value: value.__name__ if callable(value) else getattr(value.make, "__name__", None),
 )
 def test_a_seeded_mistake_fails(case, check):
-    with pytest.raises(NotConforming):
+    with pytest.raises((NotConforming, ConfigError)):
         check(case)
