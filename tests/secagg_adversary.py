@@ -18,6 +18,7 @@ import numpy as np
 
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.secagg import field
+from fedcart.shared.secagg.checks import Answers
 from fedcart.shared.secagg.dealing import Secrets, announce, share_hashes
 from fedcart.shared.secagg.keys import (
     commitment,
@@ -49,12 +50,12 @@ class Branching(Participant):
         twin.__dict__.update(self.__dict__)
         twin._lock = threading.Lock()
         twin._journal = MemoryJournal(self._journal.records)  # type: ignore[attr-defined]
-        twin._answers = dict(self._answers)
+        twin._answers = Answers(self._answers)
         if self._secrets is not None:
             held = {r: dict(shares) for r, shares in self._secrets.held.items()}
             twin._secrets = Secrets(self._secrets.box, dict(self._secrets.rounds), held)
         if self._round is not None:
-            twin._round = replace(self._round, answers=dict(self._round.answers))
+            twin._round = replace(self._round, answers=Answers(self._round.answers))
         return twin
 
 

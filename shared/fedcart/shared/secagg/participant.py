@@ -14,11 +14,19 @@ from dataclasses import dataclass, field
 
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.identity import Identity
+from fedcart.shared.secagg.checks import (
+    Answers,
+    check_count,
+    check_order,
+    check_signatures,
+    check_train,
+    public_of,
+)
 from fedcart.shared.secagg.dealing import Draw, Secrets, accept, announce, deal, mask_keys
 from fedcart.shared.secagg.journal import Journal, Past, Record
 from fedcart.shared.secagg.keys import digest, load
 from fedcart.shared.secagg.masks import Words, add_masks, check_words, vector_hash
-from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, Signed, TrainWord, Unmask
+from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, TrainWord, Unmask
 from fedcart.shared.secagg.pins import HASH, Pins, require_known, survivors_hash
 from fedcart.shared.secagg.requests import BoxesRequest, ConfirmRequest, Delivery, KeysRequest, Train, UnmaskRequest
 from fedcart.shared.secagg.wire import check, sign, spell
@@ -44,7 +52,7 @@ class _Round:
     word: bytes = b""
     survivors: tuple[int, ...] = ()
     upload: tuple[bytes, Upload] | None = None
-    answers: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
 
 
 class Participant:
@@ -88,7 +96,7 @@ class Participant:
         self._own: Keys | None = None
         self._peers: dict[int, Keys] = {}
         self._opened: frozenset[int] = frozenset()
-        self._answers: dict[str, tuple[bytes, bytes]] = {}
+        self._answers = Answers()
         self._round: _Round | None = None
         self._over = ""
 
@@ -103,7 +111,7 @@ class Participant:
     def keys(self, raw: bytes) -> bytes:
         """KEYS: enter the epoch that the request names."""
         with self._alone():
-            if (again := _again(self._answers, "KEYS", raw)) is not None:
+            if (again := self._answers.again("KEYS", raw)) is not None:
                 return again
             request = KeysRequest.parse(raw)
             check(request, self._pins.coordinator)
@@ -119,12 +127,12 @@ class Participant:
                 self._remember(Record(kind="KEYS", run=self._pins.run, epoch=self._epoch))
                 self._own = sign(announce(self._secrets, self._tag, self._index, self._head()), self._identity)
                 answer = spell(self._own)
-            return _keep(self._answers, "KEYS", raw, answer)
+            return self._answers.keep("KEYS", raw, answer)
 
     def boxes(self, raw: bytes) -> bytes:
         """BOXES: shares of every secret for every peer whose KEYS the pinned roster vouches for."""
         with self._alone():
-            if (again := _again(self._answers, "BOXES", raw)) is not None:
+            if (again := self._answers.again("BOXES", raw)) is not None:
                 return again
             secrets, own = self._entered()
             request = BoxesRequest.parse(raw, self._pins)
@@ -133,16 +141,16 @@ class Participant:
             peers = {i: keys for i, keys in request.keys.items() if i != self._index}
             if self._index in request.keys and request.keys[self._index] != own:
                 raise ProtocolError("a BOXES request shows other KEYS than this store sent; no shares were dealt")
-            self._check_count("KEYS", len(peers) + 1)
+            check_count(self._pins, "KEYS", len(peers) + 1)
             for i, keys in peers.items():
-                check(keys, self._public(i))
+                check(keys, public_of(self._pins, i))
             with self._closing():
                 head = self._head()
                 hashes, rows = deal(secrets, self._pins, own, peers.values(), head, self._draw)
                 signed = {i: sign(row, self._identity) for i, row in rows.items()}
                 answer = spell(sign(Boxes(self._tag, self._index, head, hashes, signed), self._identity))
             self._peers = peers
-            return _keep(self._answers, "BOXES", raw, answer)
+            return self._answers.keep("BOXES", raw, answer)
 
     def deliver(self, raw: bytes) -> dict[int, str]:
         """Open the boxes for this store; once, then the box key is gone.
@@ -151,7 +159,7 @@ class Participant:
           sender -> why its box was not used. This store joins no cohort with such a sender.
         """
         with self._alone():
-            if _again(self._answers, "DELIVERY", raw) is not None:
+            if self._answers.again("DELIVERY", raw) is not None:
                 return {}
             secrets, _ = self._entered()
             if not self._peers:
@@ -161,13 +169,13 @@ class Participant:
             check(delivery, self._pins.coordinator)
             if delivery.receiver != self._index or not set(delivery.rows) <= set(self._peers):
                 raise ProtocolError("boxes are for another store or from one that sent no KEYS; none was opened")
-            self._check_count("boxes", len(delivery.rows) + 1)
+            check_count(self._pins, "boxes", len(delivery.rows) + 1)
             with self._closing():
                 refused = self._open(secrets, delivery)
                 secrets.box = None
                 self._opened = frozenset(delivery.rows) - refused.keys() | {self._index}
-                self._check_count("opened boxes", len(self._opened))
-            _keep(self._answers, "DELIVERY", raw, b"")
+                check_count(self._pins, "opened boxes", len(self._opened))
+            self._answers.keep("DELIVERY", raw, b"")
             return refused
 
     # --- once a round
@@ -187,7 +195,9 @@ class Participant:
             train = Train.parse(raw, self._pins)
             self._check_request(train.tag)
             check(train, self._pins.coordinator)
-            self._check_train(train, model)
+            before = self._round.train if self._round else None
+            check_order(train, before, self._past.release)
+            check_train(self._pins, self._index, self._opened, train, model)
             secrets.close_before(train.round)
             self._round = _Round(train, train.context())
             with self._closing(train.round):
@@ -210,7 +220,7 @@ class Participant:
         """CONFIRM: sign the one survivor set of this round."""
         with self._alone():
             current = self._current()
-            if (again := _again(current.answers, "CONFIRM", raw)) is not None:
+            if (again := current.answers.again("CONFIRM", raw)) is not None:
                 return again
             request = ConfirmRequest.parse(raw, self._pins)
             self._check_context(request.context, current)
@@ -220,22 +230,22 @@ class Participant:
             survivors = tuple(word.sender for word in request.words)
             if self._index not in survivors or not set(survivors) <= set(current.train.cohort):
                 raise ProtocolError("a survivor set leaves this store out or names one outside the cohort; not signed")
-            self._check_count("survivors", len(survivors))
-            self._check_words(request.words)
+            check_count(self._pins, "survivors", len(survivors))
+            check_signatures(self._pins, request.words)
             if current.word not in map(spell, request.words):
                 raise ProtocolError("a survivor set shows another upload of this store than it sent; not signed")
             current.survivors = survivors
             value = survivors_hash(survivors)
             self._remember(self._record("CONFIRM", current, value))
             answer = spell(sign(ConfirmWord(self._index, current.context, value, self._head()), self._identity))
-            return _keep(current.answers, "CONFIRM", raw, answer)
+            return current.answers.keep("CONFIRM", raw, answer)
 
     def unmask(self, raw: bytes) -> bytes:
         """UNMASK: against a quorum's word on the set that this store signed, its shares; then forget the round."""
         with self._alone():
             secrets, _ = self._entered()
             current = self._current()
-            if (again := _again(current.answers, "UNMASK", raw)) is not None:
+            if (again := current.answers.again("UNMASK", raw)) is not None:
                 return again
             request = UnmaskRequest.parse(raw, self._pins)
             self._check_context(request.context, current)
@@ -248,8 +258,8 @@ class Participant:
             if len(request.words) < self._pins.cohort.quorum:
                 found, asked = len(request.words), self._pins.cohort.quorum
                 raise ProtocolError(f"{found} stores signed the survivor set, {asked} are needed; no share was given")
-            self._check_words(request.words)
-            return _keep(current.answers, "UNMASK", raw, self._shares(secrets, current))
+            check_signatures(self._pins, request.words)
+            return current.answers.keep("UNMASK", raw, self._shares(secrets, current))
 
     def close(self) -> None:
         """Give the epoch up: erase everything. For good."""
@@ -262,52 +272,9 @@ class Participant:
         if tag != self._tag:
             raise ProtocolError("a request names another epoch, run, roster or plan than this store entered; refused")
 
-    def _check_count(self, what: str, count: int) -> None:
-        if count < self._pins.cohort.floor:
-            raise ProtocolError(
-                f"{count} {what}, this store among them, are under the plan's {self._pins.cohort.floor}; refused"
-            )
-
-    def _check_train(self, train: Train, model: bytes) -> None:
-        if not self._opened:
-            raise ProtocolError("a TRAIN request came before the boxes; nothing was computed")
-        before = self._round.train if self._round else None
-        if before is not None and train.round <= before.round:
-            raise ProtocolError(
-                f"round {train.round} came after round {before.round} was answered; nothing was computed"
-            )
-        if train.round >= self._pins.rounds:
-            raise ProtocolError(
-                f"round {train.round} is not one of the plan's {self._pins.rounds}; nothing was computed"
-            )
-        if train.model != model:
-            raise ProtocolError("the model that came is not the one the request names; nothing was computed")
-        if self._index not in train.cohort or not set(train.cohort) <= self._opened:
-            raise ProtocolError(
-                "a cohort leaves this store out or names one whose box it did not open; nothing was computed"
-            )
-        self._check_count("stores in the cohort", len(train.cohort))
-        last = before.release if before else self._past.release
-        reach = train.release if before is None else last + train.round - before.round
-        if not last <= train.release <= reach:
-            raise ProtocolError(
-                f"round {train.round} is for release {train.release}, but the last one answered was {last}: "
-                "neither a repeat nor the next; nothing was computed"
-            )
-
-    def _check_words(self, words: tuple[Signed, ...]) -> None:
-        for word in words:
-            check(word, self._public(word.sender))
-
     def _check_context(self, context: bytes, current: _Round) -> None:
         if context != current.context:
             raise ProtocolError("a request is on another context than this store's upload; refused")
-
-    def _public(self, index: int) -> bytes:
-        public = self._pins.identities.get(index)
-        if public is None:
-            raise ProtocolError(f"store {index} is not in the roster; the message was not used")
-        return public
 
     # --- state
 
@@ -328,7 +295,7 @@ class Participant:
         refused, private = {}, load(secrets.box)
         for sender, row in delivery.rows.items():
             try:
-                check(row, self._public(sender))
+                check(row, public_of(self._pins, sender))
                 accept(secrets, private, row, self._peers[sender].box_key)
             except ProtocolError as error:
                 refused[sender] = error.message
@@ -404,22 +371,3 @@ class Participant:
             self._secrets.erase()
         self._secrets, self._round, self._over = None, None, why
         self._answers.clear()
-
-
-def _again(answers: dict[str, tuple[bytes, bytes]], name: str, raw: bytes) -> bytes | None:
-    """The answer to an identical request; None if there was no request of that name.
-
-    Raises:
-      ProtocolError: there was another one.
-    """
-    earlier = answers.get(name)
-    if earlier is None:
-        return None
-    if earlier[0] != digest("request", raw):
-        raise ProtocolError(f"a second and different {name} request came; refused, the first answer stands")
-    return earlier[1]
-
-
-def _keep(answers: dict[str, tuple[bytes, bytes]], name: str, raw: bytes, answer: bytes) -> bytes:
-    answers[name] = digest("request", raw), answer
-    return answer
