@@ -250,9 +250,9 @@ def test_a_rehearsal_and_sums_in_the_clear_are_said_at_the_top_and_in_the_strip(
     run["privacy"]["aggregation"] = "plain"
     text = Page(html(run)).text
     top = text[: text.index("Ranking quality")]
-    assert "Rehearsal: this run shows what ε costs and protected nobody." in top
-    assert "whoever knows the seed can take it off again" in top
-    assert "the sums were added in the clear" in top
+    assert "Rehearsal: this run shows what ε costs and protected nobody:" in top
+    assert "whoever knows the seed can take its noise off again" in top
+    assert "each sum was seen with only a share of the noise on it" in top
     assert "rehearsed, not kept" in text
     run.update(rehearsal=False)
     run["privacy"]["trust"] = "local"

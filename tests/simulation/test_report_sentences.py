@@ -61,9 +61,9 @@ def test_a_gain_under_epsilon_is_one_sentence_and_its_interval_stands_below(run:
     assert text.startswith(
         "8 stores, 24,000 customers. Trained together at ε = 4 per customer–store pair, the stores "
         "rank 13 % better than alone. "
-        "Over alone: NDCG@10 0.0563 → 0.0634, 95 % interval of the gain +0.0049 to +0.0093. "
+        "Over alone: NDCG@10 0.0563 → 0.0634, gain +0.0049 to +0.0093 at 95 %. "
     )
-    assert "reach 85 % of the best method on pooled data, EASE." in text
+    assert "reach 85 % of the best on pooled data (EASE)." in text
     assert text.endswith("Nothing but noised sums left a store.")
     assert headline(run).verdict == "gain"
 
@@ -90,7 +90,7 @@ def test_without_noise_the_headline_says_there_is_no_guarantee(bare: Json) -> No
     text = words(bare)
     assert "Trained together with no privacy guarantee, the stores" in text
     assert text.endswith(
-        "Sums over customers left each store, no rows; no noise was added, and the coordinator saw each of them."
+        "Sums over customers left each store, no rows, without noise, and the coordinator saw each of them."
     )
     assert "ε" not in text
     assert "noised" not in text
@@ -128,7 +128,7 @@ def test_a_loss_on_all_items_stands_beside_a_gain_on_new_ones(run: Json) -> None
     assert headline(run).verdict == "gain"
     assert (
         "With repeat purchases counted they rank 2.3 % worse than alone "
-        "(0.2298 → 0.2245, 95 % interval of the gain −0.0081 to −0.0024)." in words(run)
+        "(0.2298 → 0.2245, gain −0.0081 to −0.0024 at 95 %)." in words(run)
     )
     run["split"]["repeats"] = 0
     assert "repeat purchases" not in words(run)
@@ -166,8 +166,8 @@ def test_not_beating_content_is_no_gain(run: Json) -> None:
     set_gain(run, "content", 0.001, -0.001, 0.003)
     assert headline(run).verdict == "none"
     assert headline(run).finding.endswith("show no measurable gain over item data + pooled popularity.")
-    assert "Over content: NDCG@10 0.0528 → 0.0634, 95 % interval of the gain −0.0010 to +0.0030." in words(run)
-    assert "They rank 13 % better than alone (0.0563 → 0.0634, 95 %" in words(run)
+    assert "Over content: NDCG@10 0.0528 → 0.0634, gain −0.0010 to +0.0030 at 95 %." in words(run)
+    assert "They rank 13 % better than alone (0.0563 → 0.0634, gain +" in words(run)
 
 
 def test_both_missed_comparisons_are_named_with_their_intervals(run: Json) -> None:
@@ -187,9 +187,8 @@ def test_losing_to_content_is_a_loss(run: Json) -> None:
     set_ndcg(run, "content", 0.0700)
     set_gain(run, "content", -0.0066, -0.009, -0.004)
     assert headline(run).verdict == "loss"
-    assert (
-        "rank 9.4 % worse than item data + pooled popularity. "
-        "Over content: NDCG@10 0.0700 → 0.0634, 95 % interval" in words(run)
+    assert "rank 9.4 % worse than item data + pooled popularity. Over content: NDCG@10 0.0700 → 0.0634, gain " in words(
+        run
     )
 
 
@@ -197,9 +196,8 @@ def test_losing_to_alone_is_a_loss(run: Json) -> None:
     set_ndcg(run, "federated", 0.0500)
     set_gain(run, "local_only", -0.0063, -0.008, -0.004)
     assert headline(run).verdict == "loss"
-    assert (
-        "rank 11 % worse than alone. "
-        "Over alone: NDCG@10 0.0563 → 0.0500, 95 % interval of the gain −0.0080 to −0.0040." in words(run)
+    assert "rank 11 % worse than alone. Over alone: NDCG@10 0.0563 → 0.0500, gain −0.0080 to −0.0040 at 95 %." in words(
+        run
     )
 
 

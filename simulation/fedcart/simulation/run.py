@@ -70,7 +70,7 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
     """
     check_promise(config.privacy)
     if config.learner.name != "auto":
-        build_learner(config.learner.name, defaults.given_settings(config, config.learner.name))  # before data are read
+        learner_of(config, config.data.name, config.learner.name)  # refused before data are read
     baseline_names(config)
     shown = progress or Silent()
     directory = config.output.dir or Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{Path(config.data.name).stem}"
@@ -185,13 +185,9 @@ def file_hashes(data: DataConfig) -> dict[str, str]:
 
 def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, progress: Progress) -> Trainings:
     """The plan of the run: learner, settings, catalogue, bound."""
-    stores, private = len(prepared.partition.names), config.privacy.epsilon < float("inf")
+    stores = len(prepared.partition.names)
     name = defaults.learner_name(config.learner.name, len(prepared.dataset.catalogue))
-    chosen = {
-        **defaults.settings(prepared.dataset.name, name, private=private),
-        **defaults.given_settings(config, name),
-    }
-    learner = build_learner(name, chosen)
+    learner = learner_of(config, prepared.dataset.name, name)
     catalogue = prepared.dataset.catalogue
     bound, derived = customers_bound(config.privacy, prepared.dataset.name, len(prepared.partition.people))
     plan = Plan(
@@ -212,6 +208,12 @@ def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, pro
     return Trainings(
         config, plan, catalogue, prepared.partition, prepared.split, workspace.coalition, progress, around, derived
     )
+
+
+def learner_of(config: Config, dataset: str, name: str) -> Learner:
+    """The learner `name` with the settings chosen for the set, and what the configuration says on top."""
+    chosen = defaults.settings(dataset, name, private=config.privacy.epsilon < float("inf"))
+    return build_learner(name, {**chosen, **defaults.given_settings(config, name)})
 
 
 def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def strip(run: Json) -> list[Chip]:
     p, derived = run["privacy"], run["data"]["catalogue"] == "derived"
     private, why = p["epsilon"] is not None, rehearsed(run)
     several = ", ".join(
-        f"{plain(e)} in {n} stores" for n, e in sorted(p.get("epsilon_in_stores", {}).items(), key=lambda x: int(x[0]))
+        f"{math.ceil(e * 10) / 10:g} in {n}" for n, e in sorted(p.get("epsilon_in_stores", {}).items(), key=_stores)
     )
     return [
         Chip(
@@ -61,7 +62,7 @@ def strip(run: Json) -> list[Chip]:
         Chip(
             "unit",
             "customer" if p["unit"] == "customer" else "customer–store pair",
-            f"ε {several}" if several else "add or remove one",
+            f"ε {several} stores" if several else "add or remove one",
         ),
         _trust(p),
         Chip("accountant", p["accountant"] or MISSING, "" if private else "nothing to account"),
@@ -77,6 +78,10 @@ def strip(run: Json) -> list[Chip]:
     ]
 
 
+def _stores(entry: tuple[str, float]) -> int:
+    return int(entry[0])
+
+
 def rehearsed(run: Json) -> list[str]:
     """Why an ε of this run protected nobody; empty where it did, or where there is none."""
     privacy = run["privacy"]
@@ -84,9 +89,9 @@ def rehearsed(run: Json) -> list[str]:
         return []
     found = []
     if run["rehearsal"]:
-        found.append("its noise came from the seed, and whoever knows the seed can take it off again")
+        found.append("whoever knows the seed can take its noise off again")
     if in_the_clear(privacy):
-        found.append("each store added only its share of the noise, and the sums were added in the clear")
+        found.append("each sum was seen with only a share of the noise on it")
     return found
 
 

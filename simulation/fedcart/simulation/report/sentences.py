@@ -141,7 +141,7 @@ def _interval(over: Gain | None) -> str:
         return "no interval"
     if over.unknown:
         return "too few customers measured for an interval"
-    return f"95{NBSP}% interval of the gain {signed(over.low)} to {signed(over.high)}"
+    return f"gain {signed(over.low)} to {signed(over.high)} at 95{NBSP}%"
 
 
 def _beside(metrics: Json, verdict: Verdict, together: float) -> str:
@@ -173,7 +173,7 @@ def _pooled(run: Json, together: float) -> str:
     top = None if best is None else value(run["metrics"], best)
     if best is None or top is None or top <= 0:
         return "Pooling all data was not measured."
-    return f"They reach {percent(together / top)} of the best method on pooled data, {name(run, best)}."
+    return f"They reach {percent(together / top)} of the best on pooled data ({name(run, best)})."
 
 
 def losers(stores: Sequence[Json]) -> list[Json]:
@@ -222,9 +222,7 @@ def _left(run: Json) -> str:
     if privacy["aggregation"] != "plain":
         return "No noise was added: the coordinator saw exact totals."
     rows = "" if single else ", no rows"
-    return (
-        f"Sums over customers left each store{rows}; no noise was added, and the coordinator saw each of them.{whose}"
-    )
+    return f"Sums over customers left each store{rows}, without noise, and the coordinator saw each of them.{whose}"
 
 
 def single_customer_stores(run: Json) -> int:
