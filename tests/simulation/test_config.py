@@ -14,7 +14,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.interactions import Interactions
 from fedcart.simulation import defaults
-from fedcart.simulation.config import Config, DataConfig, LearnerConfig, RoundsConfig, SplitConfig
+from fedcart.simulation.config import Config, DataConfig, LearnerConfig, PrivacyConfig, RoundsConfig, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
 from fedcart.simulation.provenance import TUNED_ELSEWHERE, provenance, validation
 from fedcart.simulation.split import make_split
@@ -201,6 +201,12 @@ def test_what_was_tuned_under_another_split_or_draw_is_not_called_tuned() -> Non
     assert found_for("marketplace", ("ease",), at=day, seed=1)["ease"]["source"] == "other set"
     small = DataConfig(size="small")
     assert found_for("marketplace", ("ease",), at=day, data=small)["ease"]["source"] == "other set"
+
+
+def test_settings_tuned_without_noise_are_said_to_be_so_in_a_run_with_noise() -> None:
+    found = found_for("ml-100k", ("federated", "no_noise"), privacy=PrivacyConfig(epsilon=4.0))
+    assert found["federated"]["words"] == "tuned on validation of this set; without noise"
+    assert found["no_noise"]["words"] == "tuned on validation of this set"
 
 
 def test_settings_given_by_hand_are_named_and_touch_the_learner_only() -> None:

@@ -63,7 +63,7 @@ def test_a_gain_under_epsilon_is_one_sentence_and_its_interval_stands_below(run:
         "rank 13 % better than alone. "
         "Over alone: NDCG@10 0.0563 → 0.0634, gain +0.0049 to +0.0093 at 95 %. "
     )
-    assert "reach 85 % of the best on pooled data (EASE)." in text
+    assert "reach 85 % of the best on pooled data: EASE." in text
     assert text.endswith("Nothing but noised sums left a store.")
     assert headline(run).verdict == "gain"
 

@@ -20,15 +20,15 @@ def provenance(
 ) -> dict[str, dict[str, Any]]:
     """Method -> `source`, `words` and the keys that the configuration itself gave."""
     as_tuned = tuned_for(config, dataset, split)
-    found = {}
+    found, private = {}, config.privacy.epsilon < float("inf")
     for method in methods:
         own = method in LEARNER
-        chosen = defaults.chosen(
-            dataset.name, learner if own else method, private=own and config.privacy.epsilon < float("inf")
-        )
+        chosen = defaults.chosen(dataset.name, learner if own else method, private=own and private)
         source, words = chosen.source, chosen.words
         if source == "validation" and not as_tuned:
             source, words = "other set", TUNED_ELSEWHERE
+        if method == "federated" and private and source not in ("private", "none", "default"):
+            words += "; without noise"
         given = sorted(defaults.given_settings(config, learner)) if own else []
         if given:
             rest = "" if source in ("none", "default") else f"; the others {words}"

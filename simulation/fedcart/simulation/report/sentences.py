@@ -173,7 +173,7 @@ def _pooled(run: Json, together: float) -> str:
     top = None if best is None else value(run["metrics"], best)
     if best is None or top is None or top <= 0:
         return "Pooling all data was not measured."
-    return f"They reach {percent(together / top)} of the best on pooled data ({name(run, best)})."
+    return f"They reach {percent(together / top)} of the best on pooled data: {name(run, best)}."
 
 
 def losers(stores: Sequence[Json]) -> list[Json]:
