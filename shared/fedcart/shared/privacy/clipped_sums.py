@@ -44,7 +44,7 @@ class ClippedSums:
                 )
         self._releases = {release.name: release for release in releases}
         self._grids: Mapping[str, Grid] = {release.name: grid(release) for release in releases}
-        self._sums = PlainSums([unclipped(release) for release in releases])
+        self._sums = PlainSums([unclipped(release) for release in releases], finite=True)
         self._customers = dict.fromkeys(self._grids, 0)
 
     def rows(self, name: str, block: Block, x: csr_array) -> None:

@@ -55,8 +55,9 @@ def quantise(values: npt.NDArray[Any], indptr: npt.NDArray[Any], clip_norm: floa
     filled = counts > 0
     rows = _Rows(np.asarray(indptr[:-1][filled], np.int64), counts[filled])
     numbers = np.asarray(values, np.float64)
+    squares = np.empty_like(numbers)
     with np.errstate(over="ignore", invalid="ignore"):
-        square = rows.sums(numbers * numbers)
+        square = rows.sums(np.multiply(numbers, numbers, out=squares))
     plain = (square > SMALLEST_SQUARE) & (square < LARGEST_SQUARE)
     if not plain.all():
         numbers, square = _tamed(numbers, rows, plain, square, clip_norm)
@@ -64,7 +65,7 @@ def quantise(values: npt.NDArray[Any], indptr: npt.NDArray[Any], clip_norm: floa
     # Rounding moves sum q^2 by counts / 12 on average and 0.58 radius either way: with this room few rows need more.
     room = np.where(rows.counts > 1, ROOM + rows.counts / (24 * radius), 0.0)
     scale = np.minimum(radius / clip_norm, np.maximum(radius - room, radius / 2) / norm)
-    return _round_inside(numbers, rows, scale, radius)
+    return _round_inside(numbers, rows, scale, radius, squares)
 
 
 def quantise_rows(x: csr_array, clip_norm: float, radius: int) -> csr_array:
@@ -116,12 +117,15 @@ def _tamed(
     return tame, np.where(usable, clip_norm**2, np.where(gone, 0.0, square))
 
 
-def _round_inside(numbers: Float64Array, rows: _Rows, scale: Float64Array, radius: int) -> Float64Array:
-    """numbers x scale, rounded, every row within the radius."""
+def _round_inside(
+    numbers: Float64Array, rows: _Rows, scale: Float64Array, radius: int, squares: Float64Array
+) -> Float64Array:
+    """numbers x scale, rounded, every row within the radius; `squares` is room to work in."""
     limit = float(radius) ** 2
-    rounded: Float64Array = np.rint(numbers * rows.spread(scale))
+    rounded: Float64Array = rows.spread(scale)
+    np.rint(np.multiply(rounded, numbers, out=rounded), out=rounded)
     for attempt in range(1, SHRINKS + 1):
-        square = rows.sums(rounded * rounded)  # exact: integers below 2^53
+        square = rows.sums(np.multiply(rounded, rounded, out=squares))  # exact: integers below 2^53
         over = square > limit
         if not over.any():
             return rounded

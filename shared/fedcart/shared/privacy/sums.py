@@ -30,13 +30,19 @@ SQUARE_WORDS = 1 << 18
 class PlainSums:
     """Totals of one round at one store; see `fedcart.shared.learners.base.Sums` for the four sums."""
 
-    def __init__(self, releases: Sequence[Release]) -> None:
+    def __init__(self, releases: Sequence[Release], *, finite: bool = False) -> None:
+        """Sums for `releases`.
+
+        Args:
+          finite: whether factors are known to be finite, so that looking again would only cost time.
+        """
         for release in releases:
             if release.noise_multiplier or math.isfinite(release.sensitivity()):
                 raise PrivacyRefused(
                     f"release {release.name!r} promises clip {release.sensitivity()} and noise multiplier "
                     f"{release.noise_multiplier}, and plain sums have neither; nothing was released"
                 )
+        self._finite = finite
         self._releases = {release.name: release for release in releases}
         self._added: set[tuple[str, int]] = set()
         self.totals: dict[str, Float64Array] = {r.name: np.zeros(r.shape) for r in releases}
@@ -46,7 +52,7 @@ class PlainSums:
         release = self._open(name, "rows", block, x.shape, (block.histories.customers, None))
         if x.shape[1] != release.words:
             raise ProtocolError(f"release {name!r} has {release.words} words, the contribution {x.shape[1]}")
-        values = finite_rows(x)
+        values = x.data if self._finite else finite_rows(x)
         total = self.totals[name].reshape(-1)
         total += np.bincount(x.indices, weights=values, minlength=release.words)
 
@@ -56,16 +62,15 @@ class PlainSums:
         n = z.shape[1]
         if release.words != n * (n + 1) // 2:
             raise ProtocolError(f"release {name!r} has {release.words} words, not the triangle of {n} x {n}")
-        add_gram(self.totals[name].reshape(-1), with_values(z, finite_rows(z)))
+        add_gram(self.totals[name].reshape(-1), z if self._finite else with_values(z, finite_rows(z)))
 
     def cross(self, name: str, block: Block, z: csr_array, a: Float64Array) -> None:
         """Add sum_u z_u a_u^T; z [block customers, m], a [block customers, k]."""
         release = self._open(name, "cross", block, z.shape, (block.histories.customers, None))
         if release.shape != (z.shape[1], a.shape[1]) or len(a) != z.shape[0]:
             raise ProtocolError(f"release {name!r} is {release.shape}, the factors {z.shape} and {a.shape}")
-        good = np.isfinite(a).all(axis=1) & row_finite(z)
-        clean = with_values(z, np.where(np.repeat(good, np.diff(z.indptr)), z.data, 0.0))
-        self.totals[name] += clean.T @ np.where(good[:, None], a, 0.0)
+        clean, factors = self._clean(z, a)
+        self.totals[name] += clean.T @ factors
 
     def per_item(self, name: str, block: Block, w: csr_array, u: Float64Array) -> None:
         """Add sum_u w_uj u_u or the upper triangle of w_uj u_u u_u^T, for the release's band of items j."""
@@ -74,9 +79,7 @@ class PlainSums:
         k = u.shape[1]
         if len(u) != w.shape[0] or width != (k if release.order == 1 else k * (k + 1) // 2):
             raise ProtocolError(f"release {name!r} is {release.shape}, the factors {w.shape} and {u.shape}")
-        good = np.isfinite(u).all(axis=1) & row_finite(w)
-        factors = np.where(good[:, None], u, 0.0)
-        clean = with_values(w, np.where(np.repeat(good, np.diff(w.indptr)), w.data, 0.0))
+        clean, factors = self._clean(w, u)
         if band < w.shape[1]:
             clean = clean[:, release.first_item : release.first_item + band]
         by_item = clean.T.tocsr()
@@ -84,6 +87,14 @@ class PlainSums:
             self.totals[name] += by_item @ factors
         else:
             add_outer_products(self.totals[name], by_item, factors)
+
+    def _clean(self, z: csr_array, a: Float64Array) -> tuple[csr_array, Float64Array]:
+        """Both factors, zero for a customer with a number that is not finite in either."""
+        if self._finite:
+            return z, a
+        good = np.isfinite(a).all(axis=1) & row_finite(z)
+        clean = with_values(z, np.where(np.repeat(good, np.diff(z.indptr)), z.data, 0.0))
+        return clean, np.where(good[:, None], a, 0.0)
 
     def _open(self, name: str, kind: Kind, block: Block, shape: tuple[int, ...], want: tuple[int, None]) -> Release:
         release = self._releases.get(name)
