@@ -57,6 +57,7 @@ def write_run(
         "config": config.document(),
         "learner": {"name": trainings.plan.learner, "hyper_parameters": plain(trainings.plan.hyper_parameters)},
         "settings": {label(method): one for method, one in chosen.items()},
+        "alone_settings": trainings.alone_settings,
         "seeds": [config.seed],
         "plan_hash": trainings.plan_hash,
         "versions": dict(versions),

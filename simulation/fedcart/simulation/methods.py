@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.plan import Plan
 from fedcart.shared.storage import replace_bytes
 from fedcart.simulation import baselines, engines
+from fedcart.simulation.alone import by_store, settings_alone, with_regularization
 from fedcart.simulation.config import Config
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.partition import Partition
@@ -33,6 +33,7 @@ from fedcart.simulation.simulated_stores import SimulatedStores
 from fedcart.simulation.split import Split
 from fedcart.simulation.workspace import read_json
 
+ALONE = "alone.json"
 CURVE = "curve.json"
 CURVE_CUSTOMERS = 1000
 CURVE_POINTS = 12
@@ -40,8 +41,8 @@ CURVE_POINTS = 12
 
 @dataclass
 class Trainings:
-    """Everything a training needs; `curve` fills with (round, NDCG@10) while the coalition trains, and is kept
-    beside its checkpoint."""
+    """Everything a training needs; `curve` fills with (round, NDCG@10) while the coalition trains, `alone_settings`
+    when each store alone does; both are kept beside the checkpoint."""
 
     config: Config
     plan: Plan
@@ -55,6 +56,8 @@ class Trainings:
 
     def __post_init__(self) -> None:
         self.learner: Learner = self.plan.build_learner()
+        alone = self.coalition / ALONE
+        self.alone_settings: dict[str, Any] | None = read_json(alone) if alone.exists() else None
         kept = self.coalition / CURVE
         self.curve: dict[int, float] = {int(k): v for k, v in read_json(kept).items()} if kept.exists() else {}
         self.plan_hash = content_hash(self.plan.document(self.catalogue))
@@ -85,8 +88,7 @@ class Trainings:
 
     def no_noise(self) -> Ranking:
         """The same learner over the same stores, neither clipped nor noised."""
-        offsets = self.partition.offsets.tolist()
-        parts = [self.split.slice(start, stop) for start, stop in itertools.pairwise(offsets)]
+        parts = by_store(self.split, self.partition)
         stores = [MemoryCustomers(part.train) for part in parts]
         learner, plan = self.learner, self.plan
         state = run_rounds(learner, stores, self.catalogue, plan.seed, plan.customers_bound, self.progress.step)
@@ -94,20 +96,33 @@ class Trainings:
         return join([rank(scorer, part, store.local) for part, store in zip(parts, stores, strict=True)])
 
     def alone(self) -> Ranking:
-        """The same learner, trained by each store on its own customers only."""
-        parts = []
-        stores = len(self.partition.names)
-        for store, (start, stop) in enumerate(itertools.pairwise(self.partition.offsets.tolist())):
-            parts.append(self.central(self.split.slice(start, stop)))
-            self.progress.step(store + 1, stores)
-        return join(parts)
+        """The same learner, trained by each store on its own customers only, with `alone_settings`."""
+        if self.alone_settings is None:
+            self.alone_settings = settings_alone(
+                self.config,
+                self.plan.learner,
+                self.learner,
+                self.split,
+                self.partition,
+                self._each_alone,
+            )
+            replace_bytes(self.coalition / ALONE, json.dumps(self.alone_settings).encode())
+        learner = with_regularization(self.learner, self.alone_settings["regularization"])
+        return self._each_alone(learner, self.split)
 
-    def central(self, split: Split, show: bool = False) -> Ranking:
-        """The same learner on the split's customers as if they were one store."""
+    def _each_alone(self, learner: Learner, split: Split) -> Ranking:
+        rankings, stores = [], by_store(split, self.partition)
+        for number, part in enumerate(stores, 1):
+            rankings.append(self.central(part, learner))
+            self.progress.step(number, len(stores))
+        return join(rankings)
+
+    def central(self, split: Split, learner: Learner | None = None, show: bool = False) -> Ranking:
+        """The same learner, or another, on the split's customers as if they were one store."""
         if split.train.customers == 0:
             return empty_ranking(split)
-        progress = self.progress.step if show else None
-        return rank_pooled(self.learner, split, self.catalogue, self.plan.seed, self.plan.customers_bound, progress)
+        progress, bound = self.progress.step if show else None, self.plan.customers_bound
+        return rank_pooled(learner or self.learner, split, self.catalogue, self.plan.seed, bound, progress)
 
     def baseline(self, name: str, settings: dict[str, Any]) -> Ranking:
         """A method that sees all data."""
