@@ -260,11 +260,21 @@ def test_a_rehearsal_and_sums_in_the_clear_are_said_at_the_top_and_in_the_strip(
     assert "rehearsed" not in Page(html(run)).text
 
 
-def test_an_interrupted_run_does_not_claim_to_have_spent_all_its_epsilon() -> None:
+def test_the_total_epsilon_is_an_upper_bound_and_each_release_has_its_own() -> None:
     run = load("run")
-    assert facts.releases(run)[1]["epsilon"] == "4.00"
-    run["status"] = "interrupted"
-    assert facts.releases(run)[1]["epsilon"] == "–"
+    run["privacy"]["releases"][0]["epsilon"] = 1.25
+    rows, total = facts.releases(run)
+    assert (rows[0]["epsilon"], total["epsilon"]) == ("1.25", "4.00")
+    assert "in all, at most" in Page(html(run)).text
+    assert "at most" not in Page(html(load("run_no_privacy"))).text
+
+
+def test_all_items_are_shown_where_there_are_repeats() -> None:
+    run = load("run")
+    run["split"]["repeats"] = 5
+    assert "repeat purchases counted" in html(run)
+    run["split"]["repeats"] = 0
+    assert "repeat purchases counted" not in html(run)
 
 
 def test_the_table_of_methods_says_where_settings_come_from() -> None:

@@ -288,3 +288,46 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path: Path) -> None:
     for place in (tmp_path / "run", tmp_path / "run" / "deeper"):
         with pytest.raises(InputError, match="Not a directory"):
             Workspace(place, CONFIG)
+
+
+# --- what a refused run leaves, and time over several sittings
+
+
+def test_a_refused_run_leaves_no_directory_that_it_made_itself(tmp_path: Path) -> None:
+    Workspace(tmp_path / "run", CONFIG).abandon()
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "theirs").mkdir()
+    Workspace(tmp_path / "theirs", CONFIG).abandon()
+    assert (tmp_path / "theirs").exists()
+
+
+def test_a_directory_with_a_finished_stage_is_never_abandoned(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "run", CONFIG)
+    workspace.ranking("ease", made)
+    before = names(tmp_path)
+    workspace.abandon()
+    assert names(tmp_path) == before
+
+
+def test_time_adds_up_over_sittings_and_counts_what_a_killed_one_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    first = Workspace(tmp_path, CONFIG)
+    first.begin_sitting()
+    clock[0] += 7
+    first.note_time()
+    clock[0] += 50  # killed in the middle of a stage
+    again = Workspace(tmp_path, CONFIG)
+    again.begin_sitting()
+    clock[0] += 3
+    assert (again.seconds, again.sittings) == (10.0, 2)
+
+
+def test_a_changed_data_file_is_told_apart_from_another_configuration(tmp_path: Path) -> None:
+    Workspace(tmp_path, CONFIG | {"contents": {"data": "a"}}).ranking("ease", made)
+    with pytest.raises(InputError, match="the data file has changed"):
+        Workspace(tmp_path, CONFIG | {"contents": {"data": "b"}})
+    with pytest.raises(InputError, match="another configuration"):
+        Workspace(tmp_path, CONFIG | {"contents": {"data": "a"}, "seed": 1})

@@ -177,10 +177,20 @@ def summary(document: dict[str, Any]) -> str:
         if block["sampled"]:
             line += f"{block['sampled']['ndcg@10']:14.4f}{block['sampled']['hr@10']:7.4f}"
         lines.append(line)
+    lines += repeats(document)
     dropped = {rule: count for rule, count in document["data"]["dropped"].items() if count}
     if dropped:
         lines.append("rows dropped: " + ", ".join(f"{count} {rule}" for rule, count in dropped.items()))
     return "\n".join([*lines, promise(document)])
+
+
+def repeats(document: dict[str, Any]) -> list[str]:
+    """NDCG@10 together and alone where repeat purchases count; nothing where none was held out."""
+    every = document["metrics_all_items"]
+    if not document["split"].get("repeats") or None in (every["federated"], every["local_only"]):
+        return []
+    together, alone = (every[name]["full"]["ndcg@10"] for name in ("federated", "local_only"))
+    return [f"with repeat purchases: federated {together:.4f}, local_only {alone:.4f}"]
 
 
 def promise(document: dict[str, Any]) -> str:

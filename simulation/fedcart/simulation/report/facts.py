@@ -127,7 +127,7 @@ def _survivors(privacy: Json) -> str:
 
 
 def releases(run: Json) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """Rows of `what left each store`, and the total."""
+    """Rows of `what left each store`, each with its own epsilon, and the total: what the whole run may spend."""
     found = run["privacy"]["releases"]
     rows = [
         {
@@ -139,11 +139,11 @@ def releases(run: Json) -> tuple[list[dict[str, str]], dict[str, str]]:
         }
         for r in found
     ]
-    spent = run["privacy"]["epsilon"] if run["status"] == "complete" else None
+    spent = run["privacy"]["epsilon"]
     total = {
         "words": count(sum(r["words"] * r["rounds"] for r in found)),
         "bytes": bytes_(sum(r["bytes"] for r in found)),
-        "epsilon": "none" if run["privacy"]["epsilon"] is None else MISSING if spent is None else f"{spent:.2f}",
+        "epsilon": "none" if spent is None else f"{spent:.2f}",
     }
     return rows, total
 

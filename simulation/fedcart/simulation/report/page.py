@@ -80,7 +80,7 @@ def _context(run: Json) -> dict[str, Any]:
         "examples": facts.examples(run),
         "columns": tables.method_columns(),
         "new_items": tables.methods(run, run["metrics"]),
-        "all_items": tables.methods(run, run["metrics_all_items"]) if run["metrics_all_items"] else None,
+        "all_items": tables.methods(run, run["metrics_all_items"]) if _has_repeats(run) else None,
         "best": None if best is None else name(run, best),
         "paired": tables.paired(run),
         "stores": store_rows,
@@ -91,6 +91,11 @@ def _context(run: Json) -> dict[str, Any]:
         "uncovered": facts.uncovered(run),
         "config": json.dumps(run["config"], indent=2, ensure_ascii=False, sort_keys=True),
     }
+
+
+def _has_repeats(run: Json) -> bool:
+    """Whether all items were measured and differ from new ones in more than what is masked."""
+    return bool(run["metrics_all_items"]) and run["split"].get("repeats", 1) > 0
 
 
 def _write(path: Path, text: str) -> Path:
