@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from fedcart.shared.audit.accounts import Cost, read_account
+from fedcart.shared.audit.accounts import Cost, read_account, total
 from fedcart.shared.audit.figures import figure
 from fedcart.shared.audit.recompute import SOURCE
 from fedcart.shared.canonical import decimal_string
@@ -32,6 +32,7 @@ from shared.ledger.ledger_cases import (
     PEER,
     PLAN,
     RHO,
+    STORE,
     VARIANCE,
     Clock,
     add_plan,
@@ -129,6 +130,29 @@ def test_under_one_noise_a_release_counts_once_and_under_their_own_the_dearest_s
     document = audit("budget", tmp_path / "own", "--json").document
     assert document["coalition"]["lifetime"] == document["stores"][0]["spent"]["lifetime"]
     assert document["coalition"]["lifetime"] != document["stores"][1]["spent"]["lifetime"]
+
+
+def test_each_plan_under_their_own_noise_costs_what_it_cost_its_dearest_store(audit: Audit, tmp_path: Path) -> None:
+    two_stores(tmp_path, rounds=1)
+    for name, identity, plan in ((MINE, STORE, PLAN), (THEIRS, PEER, OTHER)):
+        with reopen(tmp_path / name, identity, clock=Clock(NOON + 999)) as ledger:
+            add_plan(ledger, OTHER)
+            charge(ledger, 5, plan=plan)
+            charge(ledger, 6, plan=PLAN, D=1 << 19) if name == MINE else None
+    document = audit("budget", tmp_path, "--json").document["coalition"]
+    assert {one["plan"]: one["spent"]["rho"] / float(RHO) for one in document["plans"]} == {
+        PLAN: pytest.approx(2.25),  # of the first
+        OTHER: pytest.approx(1),  # of the second, which spent less in all
+    }
+    assert document["lifetime"][0]["rho"] / float(RHO) == pytest.approx(2.25)
+
+
+def test_sums_stay_short_and_are_never_too_low() -> None:
+    """2,000 variances of a hundred digits: as one fraction their sum would have 200,000."""
+    costs = [cost(10**49, 10**98 + 2 * number + 1, 1) for number in range(2000)]
+    assert figure(costs, "0.001").rho.denominator <= 1 << 128
+    few = costs[:40]
+    assert 0 <= total(few) - sum(each.rho for each in few) <= Fraction(40, 1 << 128)
 
 
 def test_a_release_that_one_store_missed_is_told_and_no_finding(audit: Audit, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What one ledger says was spent: its charges with their raw numbers, its torn lines at their price.
 
-Costs are computed again from D, variance and h; the rho and epsilon that the store wrote are not used.
+Costs are computed again from D, variance and h; the rho and epsilon that the store wrote are not used. As in
+docs/ledger.md each is rounded up to a multiple of 2^-128 before they are added up: else a ledger of 100-digit variances
+could keep an auditor busy for days.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from fedcart.shared.ledger import torn
 from fedcart.shared.ledger.lines import Line, parse_line
-from fedcart.shared.ledger.spending import DAY, charge_rho
+from fedcart.shared.ledger.spending import DAY, GRID, charge_rho
 from fedcart.shared.storage import named_failures
 
 Release = tuple[str, int, int, str]
@@ -75,6 +77,10 @@ class Account:
         """Those of releases."""
         return tuple(cost for cost in self.costs if cost.release is not None)
 
+    def of_plan(self, plan: str) -> tuple[Cost, ...]:
+        """The charges of one plan."""
+        return of_plan(self.costs, plan)
+
     @property
     def torn(self) -> tuple[Cost, ...]:
         """Those of torn lines."""
@@ -89,8 +95,8 @@ class Account:
     def dearest_window(self, days: int) -> tuple[Cost, ...]:
         """Of all windows of `days` x 86,400 s, both ends included, the one that cost most; it ends at its last cost."""
         times = [cost.time for cost in self.costs]
-        totals = list(accumulate((cost.rho for cost in self.costs), initial=Fraction(0)))
-        best, found = Fraction(0), (0, 0)
+        totals = list(accumulate(map(_units, self.costs), initial=0))
+        best, found = 0, (0, 0)
         for end, time in enumerate(times, 1):
             start = bisect.bisect_left(times, time - days * DAY)
             if totals[end] - totals[start] > best:
@@ -134,6 +140,15 @@ def _cost(line: Line) -> Cost | None:
     return Cost(line.time, charge_rho(*numbers), line.seq + 1, release, numbers, body["delta"])
 
 
+def of_plan(costs: Sequence[Cost], plan: str) -> tuple[Cost, ...]:
+    """Those of one plan's releases; torn lines belong to no plan."""
+    return tuple(cost for cost in costs if cost.release is not None and cost.release[0] == plan)
+
+
 def total(costs: Sequence[Cost]) -> Fraction:
-    """rho of all of them."""
-    return sum((cost.rho for cost in costs), Fraction(0))
+    """rho of all of them, each rounded up to a multiple of 2^-128."""
+    return Fraction(sum(map(_units, costs)), GRID)
+
+
+def _units(cost: Cost) -> int:
+    return -(-cost.rho.numerator * GRID // cost.rho.denominator)

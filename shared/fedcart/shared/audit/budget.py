@@ -150,10 +150,7 @@ def _store(account: Account) -> Subject:
         days: (figure(account.dearest_window(days), deltas[0]), figure(account.last_window(days), deltas[0]))
         for days in (WINDOWS if deltas else ())
     }
-    plans = {
-        digest: figure([cost for cost in account.charges if cost.release and cost.release[0] == digest], terms.delta)
-        for digest, terms in account.plans.items()
-    }
+    plans = {digest: figure(account.of_plan(digest), terms.delta) for digest, terms in account.plans.items()}
     return Subject(account.path.name, account.costs, _lifetime(account.costs, deltas), plans, windows)
 
 

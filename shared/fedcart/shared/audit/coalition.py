@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedcart.shared.audit.accounts import Account, Cost, Release, total
+from fedcart.shared.audit.accounts import Account, Cost, Release, of_plan, total
 from fedcart.shared.audit.figures import figure
 from fedcart.shared.ledger.verify import Finding
 
@@ -25,36 +25,37 @@ class Coalition:
 
     Attributes:
       shared: one cost for each release under one noise; the dearest, where stores differ.
-      own: the dearest store's charges under its own noise, and its torn lines.
+      own: of each store, its charges under its own noise and its torn lines.
       missing: (release under shared noise, names of the ledgers that have its plan but no charge of it): no finding,
         since a store may have missed a round; a charge that was left out looks the same.
     """
 
     shared: tuple[Cost, ...]
-    own: tuple[Cost, ...]
+    own: tuple[tuple[Cost, ...], ...]
     missing: tuple[tuple[Release, tuple[str, ...]], ...]
 
     @property
     def costs(self) -> tuple[Cost, ...]:
-        """What counts for a person whose data lie at one store."""
-        return self.shared + self.own
+        """What counts for a person whose data lie at one store: all that is shared, and the dearest store's own."""
+        return self.shared + max(self.own, key=total, default=())
 
     def of_plan(self, plan: str) -> tuple[Cost, ...]:
-        """The charges of one plan; torn lines belong to none."""
-        return tuple(cost for cost in self.costs if cost.release and cost.release[0] == plan)
+        """The same of one plan's charges; torn lines belong to none."""
+        own = max((of_plan(each, plan) for each in self.own), key=total, default=())
+        return of_plan(self.shared, plan) + own
 
 
 def together(accounts: Sequence[Account]) -> Coalition:
     """Merge the accounts."""
     same = _by_release(accounts)
-    own = [tuple(cost for cost in one.costs if cost.release not in same) for one in accounts]
+    own = tuple(tuple(cost for cost in one.costs if cost.release not in same) for one in accounts)
     missing = []
     for release, charged in same.items():
         absent = [one.path.name for one in accounts if release[0] in one.plans and one.path.name not in charged]
         if absent:
             missing.append((release, tuple(absent)))
     shared = tuple(max(charged.values(), key=lambda cost: cost.rho) for charged in same.values())
-    return Coalition(shared, max(own, key=total, default=()), tuple(missing))
+    return Coalition(shared, own, tuple(missing))
 
 
 def compare(accounts: Sequence[Account]) -> tuple[Finding, ...]:
@@ -83,7 +84,7 @@ def within_plans(account: Account) -> tuple[Finding, ...]:
     """Where a ledger's charges are not what its own plans say: `delta`, `over-plan`."""
     found = []
     for digest, terms in account.plans.items():
-        mine = [cost for cost in account.charges if cost.release and cost.release[0] == digest]
+        mine = account.of_plan(digest)
         if odd := next((cost for cost in mine if float(cost.delta or 0) != float(terms.delta)), None):
             message = f"delta {odd.delta:.20} where plan {digest[:16]}… says {terms.delta:.20}"
             found.append(Finding(account.path, odd.line, "delta", message))

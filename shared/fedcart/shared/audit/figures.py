@@ -1,6 +1,6 @@
 """One epsilon by two accountants that share no code, and a marked second opinion.
 
-ours:    rho added up exactly, converted by `zcdp_epsilon`.
+ours:    exact rho of each cost, added up in steps of 2^-128, converted by `zcdp_epsilon`.
 google:  dp_accounting's RdpAccountant on its own orders, over a tree of ZCDpEvents; its own conversion.
 Both evaluate the same theorem (Canonne, Kamath, Steinke 2020, arXiv:2004.00010v5, Proposition 12) on different grids
 of orders, and each order gives a valid bound. Google's orders are few below 1.1 and above 64, so its epsilon is some
@@ -40,7 +40,7 @@ class Figure:
     """What some costs come to at one delta.
 
     Attributes:
-      rho: exact sum.
+      rho: the sum, never too low.
       delta: as written.
       ours, google, google_fine: epsilon, above.
       gdp: exact epsilon if the noise were a continuous Gaussian (Gaussian DP); a second opinion.

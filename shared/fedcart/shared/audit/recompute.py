@@ -68,18 +68,14 @@ def write(budget: Budget, out: Path) -> tuple[Path, Path]:
 
 def document(budget: Budget) -> dict[str, Any]:
     """events.json: one row for each subject and delta, its tree, and the raw numbers behind each leaf."""
-    rows = [
-        {
-            "subject": subject.name,
-            "delta": found.delta,
-            "epsilon": google(event(subject.costs), float(found.delta)),
-            "event": as_json(event(subject.costs).to_named_tuple()),
-            "costs": _costs(subject),
-        }
-        for subject in budget.all_subjects
-        for found in subject.lifetime
-    ]
+    rows = [_row(subject, found.delta) for subject in budget.all_subjects for found in subject.lifetime]
     return {"rehearsal": budget.inspection.rehearsals > 0, "schema": 1, "subjects": rows}
+
+
+def _row(subject: Subject, delta: str) -> dict[str, Any]:
+    tree = event(subject.costs)
+    known = {"subject": subject.name, "delta": delta, "epsilon": google(tree, float(delta))}
+    return {**known, "event": as_json(tree.to_named_tuple()), "costs": _costs(subject)}
 
 
 def as_json(node: Any) -> Any:
