@@ -13,7 +13,7 @@ from fedcart.shared.agreement import Agreement
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.policy import Policy
-from fedcart.shared.privacy.accounting import release_rho
+from fedcart.shared.privacy.accounting import dearest_charge
 from fedcart.shared.privacy.keystream import Keystream
 from small_run import write_small_run
 
@@ -36,7 +36,7 @@ def start_ledger(directory: Path, agreement: Agreement, store: int = 0, *, rehea
     for path in (ledger_path(directory, store), key_path(directory, store)):
         path.parent.mkdir(exist_ok=True)
     identity = Identity.create(key_path(directory, store))
-    dearest = max(release_rho(x, agreement.plan.honest) for r in agreement.rounds for x in r.releases)
+    dearest = dearest_charge(agreement.rounds, agreement.plan.honest)
     with Ledger.create(ledger_path(directory, store), identity, coalition="test", rehearsal=rehearsal) as ledger:
         ledger.plan(agreement.plan_hash, epsilon="4", delta=1e-4, dearest=dearest, attempts=agreement.plan.attempts)
 

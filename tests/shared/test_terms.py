@@ -160,7 +160,7 @@ def test_refuses_what_does_not_fit_the_rounds():
     with pytest.raises(ConfigError, match=r"\['d'\]"):
         terms(bounds=BOUNDS | {"d": BOUNDS["a"]}).apply(ROUNDS, **apply)
     with pytest.raises(ConfigError, match="train at the store"):
-        terms().apply((dataclasses.replace(ROUNDS[0], local_steps=3),), **apply)
+        terms(colluders=1, min_survivors=3).apply((dataclasses.replace(ROUNDS[0], local_steps=3),), **apply)
     with pytest.raises(PrivacyRefused, match=r"delta 0\.001 is not below"):
         terms(delta=1e-3).apply(ROUNDS, **apply)
 

@@ -1,10 +1,11 @@
 """The one way out of a store: everything computed from interactions that leaves the process passes `release`.
 
-The store's policy is asked first: about the plan, and about what the round would spend.
+The store's policy is asked first: who signed the plan, what it says, and what the round would spend.
 
 Under a guarantee, in this order: charge every release of the round in the ledger (fsynced), add up clipped integers,
 draw noise from a key made after the charge, use the charge up, record the hash of what is sent. A crash between any
-two of these leaves a charge without a release, never a release without a charge.
+two of these leaves a charge without a release, never a release without a charge. In a trained round each local step
+is such a release: all are charged before the first is computed, and the parameters move by the noised sums alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import cast
 
 import numpy as np
@@ -23,13 +25,14 @@ from fedcart.shared.learners.base import Array, Customers, Learner, LocalLearner
 from fedcart.shared.ledger.charged import Charged
 from fedcart.shared.ledger.ledger import Ledger, now
 from fedcart.shared.policy import Policy
-from fedcart.shared.privacy.accounting import round_rho
+from fedcart.shared.privacy.accounting import release_rho, run_rho
 from fedcart.shared.privacy.clipped_sums import ClippedSums
-from fedcart.shared.privacy.discrete_gaussian import add_discrete_gaussian
+from fedcart.shared.privacy.discrete_gaussian import Int64Array, add_discrete_gaussian
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.keystream import NoiseKeys, fresh
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.sums import PlainSums
+from fedcart.shared.signatures import require_signature
 from fedcart.shared.wire import total_dtype
 
 
@@ -54,13 +57,16 @@ class Surroundings:
 def release(
     agreement: Agreement, round_: Round, attempt: int, state: State, customers: Customers, around: Surroundings
 ) -> Mapping[str, Array]:
-    """One store's totals of a round, one for each of its releases: int64 with noise, float64 under trust `none`.
+    """One store's totals of a round, one for each of its releases: int64 with noise, float64 under trust `none` and
+    for parameters that local steps moved.
 
     Raises:
-      PrivacyRefused: the policy does not allow it, the ledger cannot be charged, or a share of noise would leave
-        without a mask.
+      PrivacyRefused: the policy's coordinator did not sign the plan, the policy does not allow it, the ledger cannot
+        be charged, or a share of noise would leave without a mask.
+      ConfigError: the policy names a coordinator, and there are no signatures.
       ProtocolError: the learner left other totals than the round's releases.
     """
+    require_signature(agreement.directory, agreement.plan_hash, around.policy.trust.coordinator_key)
     around.policy.check_plan(agreement.plan, agreement.rounds)
     if agreement.plan.trust == "none":
         totals: Mapping[str, Array] = without_noise(agreement.learner, state, round_, customers)
@@ -93,20 +99,66 @@ def with_noise(
     """Charge, add up, add noise, record."""
     honest = agreement.plan.honest
     with around.open_ledger() as ledger:
-        around.policy.check_charge(ledger, round_rho(round_, honest), now())
-        charges = {x.name: _charge(ledger, agreement, round_, attempt, x) for x in round_.releases}
-        sums = ClippedSums(round_.releases)
-        agreement.learner.contribute(state, round_, customers, sums)
-        totals = sums.units()
-        for wanted in round_.releases:
-            charge, total = charges[wanted.name], totals[wanted.name]
+        fresh_charges = [x for x in round_.charges if not _repeats_a_rehearsal(ledger, agreement, round_, attempt, x)]
+        cost = sum((release_rho(x, honest) for x in fresh_charges), Fraction(0))
+        allowed = run_rho(agreement.rounds, honest, agreement.plan.attempts)
+        around.policy.check_within_plan(ledger, agreement.plan_hash, cost, allowed)
+        around.policy.check_charge(ledger, cost, now())
+        charges = {x.name: _charge(ledger, agreement, round_, attempt, x) for x in round_.charges}
+
+        def add_noise(wanted: Release, total: Int64Array) -> None:
+            charge = charges[wanted.name]
             if charge is not None:
                 charge.spend()
             stream = around.keys(agreement.plan_hash, round_.index, attempt, wanted.name)
             add_discrete_gaussian(total, share_variance(wanted, honest), stream)
+
+        def record(wanted: Release, *sent: Array) -> None:
+            charge = charges[wanted.name]
             if charge is not None:
-                ledger.release(charge, hashlib.sha256(total.data).hexdigest())
+                digest = hashlib.sha256()
+                for array in sent:
+                    digest.update(array.data)
+                ledger.release(charge, digest.hexdigest())
+
+        if round_.step is not None:
+            parameters = _train(agreement, round_, state, customers, add_noise)
+            for wanted in round_.charges:
+                record(wanted, *(parameters[lane.name] for lane in round_.releases))
+            return parameters
+        sums = ClippedSums(round_.releases)
+        agreement.learner.contribute(state, round_, customers, sums)
+        totals = sums.units()
+        for wanted in round_.releases:
+            add_noise(wanted, totals[wanted.name])
+            record(wanted, totals[wanted.name])
     return totals
+
+
+def _train(
+    agreement: Agreement,
+    round_: Round,
+    state: State,
+    customers: Customers,
+    add_noise: Callable[[Release, Int64Array], None],
+) -> Mapping[str, Array]:
+    """The store's part of the average after the round's local steps, each along one noised sum over all customers.
+
+    Divisor and weight come from the plan's public bound and number of stores, never from the store's own customers.
+    """
+    from fedcart.shared.learners.neural.local_steps import LocalSteps, StepCustomers
+
+    assert round_.step is not None
+    plan, learner = agreement.plan, cast(LocalLearner, agreement.learner)
+    divisor = plan.customers_bound / plan.participants
+    steps, visited = LocalSteps(learner.optimizer_of(round_), state, round_, divisor), StepCustomers(customers)
+    for number, wanted in enumerate(round_.charges):
+        sums = ClippedSums([round_.step])
+        learner.contribute_step(steps.state(), round_, number, visited, sums)
+        total = sums.units()[round_.step.name]
+        add_noise(wanted, total)
+        steps.move(grid(wanted).values(total))
+    return steps.changes(1 / plan.participants)
 
 
 def _charge(ledger: Ledger, agreement: Agreement, round_: Round, attempt: int, wanted: Release) -> Charged | None:
@@ -117,7 +169,7 @@ def _charge(ledger: Ledger, agreement: Agreement, round_: Round, attempt: int, w
         raise PrivacyRefused(
             f"attempt {attempt} of round {round_.index}, and the plan pays for {plan.attempts}; nothing was released"
         )
-    if ledger.rehearsal and ledger.was_charged(agreement.plan_hash, round_.index, attempt, wanted.name):
+    if _repeats_a_rehearsal(ledger, agreement, round_, attempt, wanted):
         return None
     return ledger.charge(
         plan=agreement.plan_hash,
@@ -129,6 +181,10 @@ def _charge(ledger: Ledger, agreement: Agreement, round_: Round, attempt: int, w
         honest=plan.honest,
         delta=terms.delta,
     )
+
+
+def _repeats_a_rehearsal(ledger: Ledger, agreement: Agreement, round_: Round, attempt: int, wanted: Release) -> bool:
+    return ledger.rehearsal and ledger.was_charged(agreement.plan_hash, round_.index, attempt, wanted.name)
 
 
 def _check(round_: Round, totals: Mapping[str, Array]) -> None:

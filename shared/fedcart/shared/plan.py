@@ -120,6 +120,7 @@ class Plan:
                 "stage": r.stage,
                 "local_steps": r.local_steps,
                 "releases": [describe(x, self.honest) for x in r.releases],
+                **({} if r.step is None else {"step": describe(r.step, self.honest)}),
             }
             for r in self.rounds(catalogue)
         ]

@@ -129,10 +129,11 @@ class Policy:
         Raises:
           PrivacyRefused: the first thing that does not fit, its value, and the policy's limit.
         """
-        for wrong in self._objections(plan, rounds):
+        for wrong in self.objections(plan, rounds):
             raise PrivacyRefused(f"{wrong}; nothing was released", "change policy.toml, or ask for another plan")
 
-    def _objections(self, plan: Plan, rounds: tuple[Round, ...]) -> Iterator[str]:
+    def objections(self, plan: Plan, rounds: tuple[Round, ...]) -> Iterator[str]:
+        """Everything in a plan that does not fit: its value, and the policy's limit. Rounds alike object alike."""
         limits, require = self.limits, self.require
         if plan.trust not in require.trust:
             yield f"trust {plan.trust} is not among [require] trust {', '.join(require.trust)}"
@@ -157,7 +158,7 @@ class Policy:
         cohort = plan.cohort()
         if cohort is not None:
             yield from self._cohort_objections(cohort)
-        for release in (x for round_ in rounds for x in round_.releases):
+        for release in (x for round_ in rounds for x in round_.charges):
             own = release.noise_multiplier / math.sqrt(plan.honest)
             for key, value in (("min_noise_multiplier", release.noise_multiplier), ("min_sigma_local", own)):
                 if value < (least := getattr(self.require, key)):
@@ -176,6 +177,20 @@ class Policy:
         if known and strangers > cohort.colluders:
             yield f"{strangers} stores are not among [trust] known_stores, more than the {cohort.colluders} colluders"
 
+    def check_within_plan(self, ledger: Ledger, plan_hash: str, rho: Fraction, allowed: Fraction) -> None:
+        """Refuse to charge `rho` more where the plan's own cost, repeats included, would be passed.
+
+        A coordinator may repeat any round, but not more of them than the plan's epsilon pays for.
+
+        Raises:
+          PrivacyRefused: nothing was charged.
+        """
+        if ledger.plan_rho(plan_hash) + rho > allowed:
+            raise PrivacyRefused(
+                "the round was repeated more often than the plan's epsilon pays for; nothing was released",
+                "the coordinator must make a new plan",
+            )
+
     def check_charge(self, ledger: Ledger, rho: Fraction, at: int) -> None:
         """Refuse to charge `rho` more where a cap would be passed.
 
@@ -185,6 +200,15 @@ class Policy:
         Raises:
           PrivacyRefused: the epsilon it would come to, and the cap. Nothing was charged.
         """
+        for name, would, cap in self.over_caps(ledger, rho, at):
+            raise PrivacyRefused(
+                f"the round would bring the {name} to epsilon {would:.4f} at delta {self.limits.delta:g}, over the cap "
+                f"of {cap:g}; nothing was released",
+                "raise the cap in policy.toml, or stop here",
+            )
+
+    def over_caps(self, ledger: Ledger, rho: Fraction, at: int) -> Iterator[tuple[str, float, float]]:
+        """(which, epsilon with `rho` more, cap) of each cap that would be passed. `at` is now."""
         limits = self.limits
         caps: tuple[tuple[str, float, Callable[[], float]], ...] = (
             ("total", limits.epsilon_total, lambda: ledger.would_spend(rho, limits.delta)),
@@ -196,11 +220,7 @@ class Policy:
         )
         for name, cap, spent in caps:
             if cap < math.inf and (would := spent()) > cap:
-                raise PrivacyRefused(
-                    f"the round would bring the {name} to epsilon {would:.4f} at delta {limits.delta:g}, over the cap "
-                    f"of {cap:g}; nothing was released",
-                    "raise the cap in policy.toml, or stop here",
-                )
+                yield name, would, cap
 
 
 def simulated() -> Policy:

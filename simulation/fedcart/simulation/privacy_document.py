@@ -11,6 +11,8 @@ from fedcart.shared.plan import Plan
 from fedcart.shared.privacy.accounting import OVERLAPS, epsilon, overlap_rho, release_rho, run_rho
 
 ACCOUNTANT = "zCDP of the discrete Gaussian"
+PARAMETERS = "parameters"
+"""Row of what leaves after local steps."""
 
 
 def privacy_table(
@@ -65,20 +67,27 @@ def in_stores(plan: Plan, rounds: tuple[Round, ...]) -> dict[str, float]:
 
 
 def releases(plan: Plan, rounds: tuple[Round, ...], rounds_done: int) -> list[dict[str, Any]]:
-    """One row a name: how often it left each store so far, its size, its clip, and what all of it cost."""
+    """One row a name: how often it left each store so far, its size, its clip, and what all of it cost.
+
+    The parameters of a trained round under epsilon are one row, `PARAMETERS`: together they have as many numbers as
+    one step's sum, whose clip the row shows, and cost what all steps do.
+    """
     rows: dict[str, dict[str, Any]] = {}
     spent: dict[str, Fraction] = {}
     for round_ in rounds[:rounds_done]:
-        for release in round_.releases:
+        trained = round_.step is not None
+        for release in round_.releases if round_.step is None else (round_.step,):
+            name, kind = (PARAMETERS, "trained") if trained else (release.name, release.kind)
             clip = None if math.isinf(release.clip_norm) else release.clip_norm
-            first = {"name": release.name, "kind": release.kind, "rounds": 0, "words": 0, "bytes": 0, "clip_norm": clip}
-            row = rows.setdefault(release.name, {**first, "epsilon": None})
+            first = {"name": name, "kind": kind, "rounds": 0, "words": 0, "bytes": 0, "clip_norm": clip}
+            row = rows.setdefault(name, {**first, "epsilon": None})
             row["rounds"] += 1
             row["words"] = max(row["words"], release.words)
             row["bytes"] += 8 * release.words
             if plan.privacy is not None:
-                spent[release.name] = spent.get(release.name, Fraction(0)) + release_rho(release, plan.honest)
-                row["epsilon"] = epsilon(spent[release.name], plan.privacy.delta)
+                times = round_.local_steps if trained else 1
+                spent[name] = spent.get(name, Fraction(0)) + times * release_rho(release, plan.honest)
+                row["epsilon"] = epsilon(spent[name], plan.privacy.delta)
     return list(rows.values())
 
 

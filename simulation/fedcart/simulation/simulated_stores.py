@@ -16,7 +16,7 @@ from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.plan import Plan, exact
 from fedcart.shared.policy import simulated
-from fedcart.shared.privacy.accounting import release_rho
+from fedcart.shared.privacy.accounting import dearest_charge
 from fedcart.shared.privacy.keystream import fresh
 from fedcart.simulation.rehearsal import RehearsalKeys
 
@@ -47,7 +47,7 @@ class SimulatedStores:
         if plan.privacy is None:
             return
         rounds = plan.rounds(catalogue)
-        dearest = max(release_rho(release, plan.honest) for round_ in rounds for release in round_.releases)
+        dearest = dearest_charge(rounds, plan.honest)
         for store in range(plan.participants):
             path, key = ledger_path(self.results, store), key_path(directory, store)
             if path.exists():

@@ -16,9 +16,9 @@ from shared.neural.neural_cases import LEARNERS, catalogue, histories, one_gradi
 ROWS = random_rows(7)
 
 
-def moved_state(learner, seed=3):
+def moved_state(learner, seed=3, items=24):
     """A state in which no parameter is at a special value."""
-    state = learner.initial_state(catalogue(), seed)
+    state = learner.initial_state(catalogue(items), seed)
     generator = np.random.default_rng(seed)
     public = {
         n: a if n == "seed" else (a + 0.3 * generator.standard_normal(a.shape)).astype(np.float32)

@@ -9,7 +9,7 @@ pure function of that customer's own rows, the published state and the plan: not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]
 Totals = Mapping[str, Float64Array]
+STEP = "gradient"
+"""Name of the sum behind each step of a trained round under a guarantee, and of its bound."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,22 @@ class Round:
       stage: what the round does, for people and for the learner ("items 0-3705").
       releases: the totals that come back, under their names.
       local_steps: > 0 for a *trained* round: optimiser steps at each store, a plan constant.
+      step: of a trained round under a guarantee: the clipped, noised sum over all customers that each local step
+        moves by. The plan's terms set it. It stays at the store; the parameters that leave follow from it alone.
     """
 
     index: int
     stage: str
     releases: tuple[Release, ...]
     local_steps: int = 0
+    step: Release | None = None
+
+    @property
+    def charges(self) -> tuple[Release, ...]:
+        """What is paid for: each step's sum (`gradient.0`, `gradient.1`, ...) where there is one, else the releases."""
+        if self.step is None:
+            return self.releases
+        return tuple(replace(self.step, name=f"{self.step.name}.{number}") for number in range(self.local_steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +195,17 @@ class Learner(Protocol):
 class LocalLearner(Learner, Protocol):
     """A learner with trained rounds (`local_steps` > 0): several optimiser steps at the store."""
 
+    def optimizer_of(self, round_: Round) -> Any:
+        """The optimiser of a round's steps, a `LocalOptimizer`: plan constants, asked for before data are seen."""
+        ...
+
     def train(self, state: State, round_: Round, customers: Customers, trainer: Any) -> None:
-        """At the store, instead of `contribute`: the kernel's trainer owns parameters, steps and what is sent."""
+        """At the store without a guarantee: the trainer owns parameters, steps and what is sent."""
+        ...
+
+    def contribute_step(self, state: State, round_: Round, step: int, customers: Customers, sums: Sums) -> None:
+        """At the store under a guarantee: add every customer's gradient at `state`, the parameters after `step` steps.
+
+        The release is `STEP`, the published parameters' gradients side by side in the order of the round's releases.
+        """
         ...

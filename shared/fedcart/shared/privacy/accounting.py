@@ -58,14 +58,19 @@ def release_rho(release: Release, honest: int) -> Fraction:
 
 
 def round_rho(round_: Round, honest: int) -> Fraction:
-    """All releases of one round."""
-    return sum((release_rho(release, honest) for release in round_.releases), Fraction(0))
+    """All that one round charges: its releases, or each of its local steps."""
+    return sum((release_rho(release, honest) for release in round_.charges), Fraction(0))
 
 
 def run_rho(rounds: Sequence[Round], honest: int, attempts: int) -> Fraction:
     """Every round once, and the dearest one again for each further attempt."""
     costs = [round_rho(round_, honest) for round_ in rounds]
     return sum(costs, Fraction(0)) + (attempts - 1) * max(costs, default=Fraction(0))
+
+
+def dearest_charge(rounds: Sequence[Round], honest: int) -> Fraction:
+    """The most that one line of a ledger charges in a run."""
+    return max((release_rho(release, honest) for round_ in rounds for release in round_.charges), default=Fraction(0))
 
 
 def epsilon(rho: Fraction, delta: float) -> float:
@@ -83,10 +88,10 @@ def overlap_rho(rho: Fraction, stores: int, own_noise: bool) -> Fraction:
 
 
 def event(rounds: Sequence[Round], honest: int, attempts: int) -> dp_accounting.DpEvent:
-    """The run as dp_accounting's event tree: one zCDP event a release (that library has no discrete Gaussian)."""
+    """The run as dp_accounting's event tree: one zCDP event a charge (that library has no discrete Gaussian)."""
     import dp_accounting
 
-    costs = [[release_rho(release, honest) for release in round_.releases] for round_ in rounds]
+    costs = [[release_rho(release, honest) for release in round_.charges] for round_ in rounds]
     dearest = max(costs, key=sum, default=[])
     each = [cost for round_costs in costs for cost in round_costs] + dearest * (attempts - 1)
     return dp_accounting.ComposedDpEvent([dp_accounting.ZCDpEvent(upward(cost)) for cost in each])

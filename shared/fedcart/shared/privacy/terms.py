@@ -79,32 +79,33 @@ class PrivacyTerms:
         """The same rounds, every release clipped and with the noise that makes the run cost epsilon at delta.
 
         rho is shared out in proportion to the bounds' shares; a release that comes back in many rounds divides its
-        share among them. The cost is then computed from the integers, and the noise raised until it fits.
+        share among them, as do the steps of trained rounds, each of which is one release of `STEP`. The cost is then
+        computed from the integers, and the noise raised until it fits.
 
         Raises:
-          ConfigError: a release has no bound, a bound no release, or the run trains at the store.
+          ConfigError: a release has no bound, a bound no release, or stores would train on shares of one noise.
           PrivacyRefused: delta is too large for that many customers, or epsilon for the grid.
         """
         refuse_large_delta(self.delta, customers_bound)
-        if any(round_.local_steps for round_ in rounds):
+        if self.colluders is not None and any(round_.local_steps for round_ in rounds):
             raise ConfigError(
-                "rounds that train at the store release parameters, not sums, and have no noise of their own here; "
-                "nothing was planned",
-                "set local_steps = 0: one clipped gradient of each customer a round",
+                "rounds that train at the store need all of the noise in every step there, before any sum over stores, "
+                "and with trust distributed each store adds only a share; nothing was planned",
+                "use trust local, or set local_steps = 0: one clipped gradient of each customer a round",
             )
-        counts = Counter(release.name for round_ in rounds for release in round_.releases)
+        rounds = [with_step(round_) if round_.local_steps else round_ for round_ in rounds]
+        sums = [round_.releases if round_.step is None else (round_.step,) * round_.local_steps for round_ in rounds]
+        counts = Counter(release.name for each in sums for release in each)
         if set(counts) != set(self.bounds):
             odd = sorted(set(counts) ^ set(self.bounds))
             raise ConfigError(f"releases without a bound, or bounds without a release: {odd}; nothing was planned")
-        weights = [[self.bounds[x.name].share / counts[x.name] for x in round_.releases] for round_ in rounds]
+        weights = [[self.bounds[x.name].share / counts[x.name] for x in each] for each in sums]
         total = sum(map(sum, weights)) + (attempts - 1) * max(map(sum, weights), default=0.0)
         rho = zcdp_rho(self.epsilon, self.delta)
         for step in range(16):
             unit = rho / total * (1 - CLOSER * step)
             made = tuple(
-                dataclasses.replace(
-                    round_, releases=tuple(map(self._bounded, round_.releases, [unit * weight for weight in each]))
-                )
+                self._bounded_round(round_, [unit * weight for weight in each])
                 for round_, each in zip(rounds, weights, strict=True)
             )
             if epsilon_of(run_rho(made, honest, attempts), self.delta) <= self.epsilon:
@@ -112,6 +113,11 @@ class PrivacyTerms:
         raise PrivacyRefused(
             f"no noise was found for epsilon {self.epsilon} at delta {self.delta}; nothing was planned"
         )
+
+    def _bounded_round(self, round_: Round, rhos: Sequence[float]) -> Round:
+        if round_.step is not None:
+            return dataclasses.replace(round_, step=self._bounded(round_.step, rhos[0]))
+        return dataclasses.replace(round_, releases=tuple(map(self._bounded, round_.releases, rhos)))
 
     def _bounded(self, release: Release, rho: float) -> Release:
         bound = self.bounds[release.name]
@@ -152,3 +158,15 @@ class PrivacyTerms:
         except ConfigError as error:
             told = error.message if error.message.startswith(where) else f"{where}: {error.message}"
             raise ConfigError(told, error.hint) from None
+
+
+def with_step(round_: Round) -> Round:
+    """A trained round under a guarantee, not bounded yet: each step is one sum over customers, and parameters leave.
+
+    Nothing else does. The number of customers, by which stores are weighted without a guarantee, is private.
+    """
+    from fedcart.shared.learners.base import STEP
+
+    lanes = tuple(release for release in round_.releases if release.kind == "trained")
+    words = sum(lane.words for lane in lanes)
+    return dataclasses.replace(round_, releases=lanes, step=Release(name=STEP, shape=(words,)))

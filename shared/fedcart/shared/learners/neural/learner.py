@@ -2,7 +2,8 @@
 
 Two ways to learn, one code: `local_steps = 0` releases one gradient a customer and round, which the coordinator
 feeds to Adam; `local_steps > 0` trains at the store and averages the change. In both a visited customer first fits
-their own factor to the frozen item side, then the item side gets the gradient of that customer's loss.
+their own factor to the frozen item side, then the item side gets the gradient of that customer's loss. Under a
+guarantee a local step is such a gradient of every customer, clipped and noised by the kernel (`local_steps`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ProtocolError
-from fedcart.shared.learners.base import Customers, Round, State, Sums, Totals
+from fedcart.shared.learners.base import STEP, Customers, Round, State, Sums, Totals
 from fedcart.shared.learners.neural.customer_rows import (
     CustomerFit,
     all_histories,
@@ -27,6 +28,7 @@ from fedcart.shared.learners.neural.customer_rows import (
 )
 from fedcart.shared.learners.neural.item_side import ItemSide, Loss, load_public, public_arrays, public_views
 from fedcart.shared.learners.neural.limits import Limits, check
+from fedcart.shared.learners.neural.local_steps import LocalOptimizer, OptimizerName
 from fedcart.shared.learners.neural.per_customer import (
     CUSTOMERS,
     Trainer,
@@ -34,13 +36,13 @@ from fedcart.shared.learners.neural.per_customer import (
     gradient_words,
     split_gradient,
 )
-from fedcart.shared.learners.neural.sampling import Draw, draw, parts, stamp
+from fedcart.shared.learners.neural.sampling import Draw, UInt64, draw, parts, stamp
 from fedcart.shared.learners.neural.scorer import NeuralScorer
 from fedcart.shared.learners.neural.server import ServerOptimizer, ServerStep
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.terms import Bound
 
-GRADIENT = "gradient"
+GRADIENT = STEP
 SEED = "seed"
 FACTORS = "neural.customers"
 CLIP_NORM = 1.0
@@ -59,6 +61,7 @@ LIMITS: Limits = {
     "server_momentum": (0, 0.999),
     "loss": ("bce", "bpr", "mse"),
     "server_optimizer": ("average", "adam"),
+    "local_optimizer": ("adam", "sgd"),
 }
 
 
@@ -75,9 +78,11 @@ class NeuralLearner:
       regularization: of rows and factors, once a sample.
       customer_steps, customer_learning_rate: Adam steps on a customer's factor at each visit.
       local_steps: optimiser steps of a store in a round; 0 = one gradient a round.
-      steps_per_epoch: a store visits 1 / steps_per_epoch of its customers in a step (local_steps > 0).
-      learning_rate: of the store's Adam (local_steps > 0); falls by equal factors to final_learning_rate times
-        itself in the last round, and customer_learning_rate with it.
+      steps_per_epoch: a store visits 1 / steps_per_epoch of its customers in a step (local_steps > 0); under a
+        guarantee all of them.
+      local_optimizer: of the store, `adam` or `sgd` (local_steps > 0).
+      learning_rate: of the store's optimiser; falls by equal factors to final_learning_rate times itself in the last
+        round, and customer_learning_rate with it.
       round_count: rounds of the run.
       server_optimizer, server_learning_rate, server_momentum: see `ServerStep`.
       initial_scale: standard deviation of the initial item tables.
@@ -96,6 +101,7 @@ class NeuralLearner:
     customer_learning_rate: float = 0.2
     local_steps: int = 25
     steps_per_epoch: int = 25
+    local_optimizer: OptimizerName = "adam"
     learning_rate: float = 0.03
     final_learning_rate: float = 0.03
     round_count: int = 70
@@ -125,8 +131,8 @@ class NeuralLearner:
         return tuple(Round(t, "train", tuple(lanes), self.local_steps) for t in range(self.round_count))
 
     def bounds(self) -> Mapping[str, Bound]:
-        """Of the gradient, when it is what is released; local steps release parameters, which have no bound here."""
-        return {} if self.local_steps else {GRADIENT: Bound(clip_norm=CLIP_NORM)}
+        """Of the gradient, whether a round releases it or each local step moves by it."""
+        return {GRADIENT: Bound(clip_norm=CLIP_NORM)}
 
     def initial_state(self, catalogue: Catalogue, seed: int) -> State:
         """Random tables and layers; the seed travels as four 16-bit words, since samples are drawn from it."""
@@ -144,10 +150,16 @@ class NeuralLearner:
 
     def contribute(self, state: State, round_: Round, customers: Customers, sums: Sums) -> None:
         """Each customer's gradient of their own loss, after they fitted their factor."""
-        items = items_of(state)
-        module = self.module(items)
+        self._add_gradients(state, round_, stamp(seed_of(state), round_.index), customers, sums)
+
+    def contribute_step(self, state: State, round_: Round, step: int, customers: Customers, sums: Sums) -> None:
+        """The same at one step of a trained round: every customer takes part in every step."""
+        when = stamp(seed_of(state), round_.index * round_.local_steps + step)
+        self._add_gradients(state, round_, when, customers, sums)
+
+    def _add_gradients(self, state: State, round_: Round, when: UInt64, customers: Customers, sums: Sums) -> None:
+        module = self.module(items_of(state))
         load_public(module, state.public)
-        when = stamp(seed_of(state), round_.index)
         width = row_width(module.head.factor_width)
         widest = (self.positives or 128) * (1 + self.negatives) * (self.embedding_dim + 1)
         for block in customers.blocks(most_customers=max(1, GRADIENT_NUMBERS // widest)):
@@ -160,11 +172,7 @@ class NeuralLearner:
 
     def train(self, state: State, round_: Round, customers: Customers, trainer: Trainer) -> None:
         """`local_steps` steps; step t of an epoch visits the t-th part of the store's customers, shuffled."""
-        fall = self.fall(round_)
-        module = trainer.own(
-            self.module(items_of(state)),
-            lambda parameters: torch.optim.Adam(parameters, lr=self.learning_rate * fall, fused=True),
-        )
+        module = trainer.own(self.module(items_of(state)), self.optimizer_of(round_).over)
         seed, everyone = seed_of(state), all_histories(customers)
         factor_width = module.head.factor_width
         whole = slice(0, customers.count)
@@ -178,6 +186,10 @@ class NeuralLearner:
             trainer.step()
         customers.local.write(FACTORS, whole, rows.numpy())
 
+    def optimizer_of(self, round_: Round) -> LocalOptimizer:
+        """The store's, with the round's learning rate."""
+        return LocalOptimizer(self.local_optimizer, self.learning_rate * self.fall(round_))
+
     def visited(self, seed: int, step: int, count: int) -> npt.NDArray[np.int64]:
         """The customers of one step: every customer once an epoch, in an order drawn for the epoch."""
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -185,12 +197,18 @@ class NeuralLearner:
         return np.array_split(order, self.steps_per_epoch)[place]
 
     def update(self, state: State, round_: Round, totals: Totals) -> State:
-        """Average and step (trained rounds), or one Adam step against the summed gradient."""
+        """Average and step (trained rounds), or one Adam step against the summed gradient.
+
+        Under a guarantee stores weigh the same: each sends its change over the plan's number of stores, a constant,
+        so the total is the average already, in which a store that did not answer counts as unchanged.
+        """
         step = ServerStep(self.server_optimizer, self.server_learning_rate, self.server_momentum)
         if round_.local_steps == 0:
             module = self.module(items_of(state))
             pieces = split_gradient(module, totals[GRADIENT])
             return step.apply(state, {name: -piece for name, piece in pieces.items()})
+        if CUSTOMERS not in totals:
+            return step.apply(state, totals)
         customers = float(totals[CUSTOMERS][0])
         if customers <= 0:
             return state

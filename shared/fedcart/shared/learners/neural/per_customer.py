@@ -1,9 +1,10 @@
 """Trained rounds and per-customer gradients: one sample = one customer, with all their interactions.
 
-`train_locally` is the store's half of a round with local_steps > 0. The learner brings the module and one loss a
-customer; the `Trainer` owns the parameters, takes the optimiser's steps and alone decides what is sent: for each
-named parameter n_k (theta_k - theta), and n_k itself, so that the coordinator can average (McMahan et al. 2017,
-arXiv:1602.05629, Alg. 1). Customer factors are no parameters of the module and cannot be sent from here.
+`train_locally` is the store's half of a round with local_steps > 0 and no guarantee (with one: `local_steps`). The
+learner brings the module and one loss a customer; the `Trainer` owns the parameters, takes the optimiser's steps and
+alone decides what is sent: for each named parameter n_k (theta_k - theta), and n_k itself, so that the coordinator can
+average (McMahan et al. 2017, arXiv:1602.05629, Alg. 1). Customer factors are no parameters of the module and cannot be
+sent from here.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def train_locally(learner: LocalLearner, state: State, round_: Round, customers:
 
     A store without customers returns zeros: it adds nothing to the sum and has no say in the average.
     """
-    for release in round_.releases:
+    for release in (*round_.releases, *round_.charges):
         if release.noise_multiplier:
             raise PrivacyRefused(
                 f"release {release.name!r} promises noise multiplier {release.noise_multiplier}, and this trainer "
