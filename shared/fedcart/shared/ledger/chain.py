@@ -6,6 +6,7 @@ checks the last: it binds every byte before it, and only the store's own key cou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -60,6 +61,7 @@ class Chain:
         self.dearest: dict[str, Fraction] = {}
         self.recovered: dict[str, int] = {}  # hash of a torn tail -> seq of its last recovery line
         self._charges: set[int] = set()
+        self._by_plan: dict[str, Counter[Fraction]] = {}
 
     def admit(self, line: Line) -> None:
         """Take the next line, or raise Fault and stay as before."""
@@ -84,6 +86,10 @@ class Chain:
     def pass_over(self, raw: bytes) -> None:
         """Go on after a line that broke a rule: what follows is judged against its bytes, its meaning is not used."""
         self._move(raw, self.time)
+
+    def plan_rho(self, plan: str) -> Fraction:
+        """rho of all charges of one plan, exact."""
+        return sum((rho * times for rho, times in self._by_plan.get(plan, {}).items()), Fraction(0))
 
     @property
     def dearest_charge(self) -> Fraction:
@@ -131,6 +137,7 @@ class Chain:
             self._check_epsilon(body["epsilon_after"], rho, float(body["delta"]))
         self.charged[attempt] = line.seq
         self._charges.add(line.seq)
+        self._by_plan.setdefault(body["plan"], Counter())[rho] += 1
         self.spending.add(line.time, rho)
 
     def _check_epsilon(self, said: str, rho: Fraction, delta: float) -> None:

@@ -290,6 +290,14 @@ class Ledger:
         """Whether this very release was charged before; a second charge of it is refused."""
         return (plan, round, attempt, release) in self._chain.charged
 
+    def approved(self, plan: str) -> bool:
+        """Whether a plan with this hash stands here."""
+        return plan in self._chain.dearest
+
+    def plan_rho(self, plan: str) -> Fraction:
+        """rho of everything charged under one plan, exact."""
+        return self._chain.plan_rho(plan)
+
     @property
     def lifetime_rho(self) -> Fraction:
         """rho of everything ever charged here."""

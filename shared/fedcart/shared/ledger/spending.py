@@ -1,6 +1,6 @@
 """What a store has spent: rho composed over charges, for its life and in a sliding window; epsilon from rho.
 
-Charges compose by addition (zCDP; Bun and Steinke 2016, arXiv:1605.02635v1, Lemma 1.7). Each is rounded up to a
+Charges compose by addition (zCDP; Bun and Steinke 2016, arXiv:1605.02065v1, Lemma 2.3). Each is rounded up to a
 multiple of 2^-128 first, so that sums stay short and never too low. Numbers are exact until the last step.
 """
 
