@@ -73,6 +73,7 @@ class Stepping:
 ALLOW_ALL = """[limits]
 epsilon_total = 100.0
 delta = 0.01
+attempts = 100
 [require]
 trust = ["local", "distributed", "none"]
 """

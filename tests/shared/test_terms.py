@@ -54,9 +54,25 @@ def test_a_default_cohort_can_always_be_built_and_never_shares_both_secrets(n):
     assert found.honest >= 1
 
 
+def test_with_one_store_in_five_missing_a_larger_threshold_still_holds():
+    """n = 10 with c = 7: t = 9 is above four in five."""
+    found = Cohort.default(10, colluders=7)
+    assert (found.threshold, found.min_survivors, found.honest) == (9, 9, 2)
+
+
+def test_one_honest_store_is_enough():
+    assert Cohort(participants=3, colluders=2, min_survivors=3).honest == 1
+
+
 @pytest.mark.parametrize(
     ("n", "c", "m", "told"),
-    [(2, 1, 2, "at least 3"), (5, 0, 5, "0 colluders"), (10, 1, 5, "outside t = 6"), (10, 1, 11, r"n = 10")],
+    [
+        (3, 3, 3, "outside t = 4"),
+        (2, 1, 2, "at least 3"),
+        (5, 0, 5, "0 colluders"),
+        (10, 1, 5, "outside t = 6"),
+        (10, 1, 11, r"n = 10"),
+    ],
 )
 def test_refuses_a_cohort(n, c, m, told):
     with pytest.raises(ConfigError, match=told):
