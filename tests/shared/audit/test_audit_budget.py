@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import dp_accounting
 import mpmath
 import pytest
 from hypothesis import given, settings
@@ -98,7 +99,9 @@ def test_an_epsilon_two_thousandths_off_would_be_seen(factor: float) -> None:
     found = figure([cost(1 << 20, VARIANCE, 1)], "0.000001", pld=True)
     assert found.agree
     assert not replace(found, ours=found.ours * factor).agree
+    assert not replace(found, google=found.google * min(factor, 0.998)).agree
     assert found.pld == pytest.approx(found.gdp, rel=1e-2)
+    assert found.gdp == pytest.approx(dp_accounting.get_epsilon_gaussian(math.sqrt(6), 1e-6), rel=1e-6)  # rho = 1/12
 
 
 def test_a_lifetime_is_what_the_ledger_itself_says(audit: Audit, tmp_path: Path) -> None:
@@ -252,12 +255,12 @@ def test_a_torn_file_whose_recovery_line_is_missing_is_counted_too(audit: Audit,
 def test_windows_are_the_dearest_that_ever_was_and_the_last(audit: Audit, tmp_path: Path) -> None:
     clock = Clock()
     with create(tmp_path / MINE, clock=clock) as ledger:
-        for number, day in enumerate([0, 1, 31, 31, 200, 400]):
+        for number, day in enumerate([0, 1, 31, 31, 200, 370, 400]):
             clock.at = NOON + day * DAY
             charge(ledger, number)
     windows = audit("budget", tmp_path, "--json").document["stores"][0]["spent"]["windows"]
     rhos = {one["days"]: (one["dearest"]["rho"] / float(RHO), one["last"]["rho"] / float(RHO)) for one in windows}
-    assert rhos == {30: pytest.approx((3, 1)), 365: pytest.approx((5, 2))}
+    assert rhos == {30: pytest.approx((3, 2)), 365: pytest.approx((5, 3))}  # both ends included
 
 
 def test_a_ledger_without_charges_cost_nothing(audit: Audit, tmp_path: Path) -> None:

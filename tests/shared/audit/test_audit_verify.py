@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
+from fedcart.shared.audit.cli import audit as command
 from fedcart.shared.audit.inspection import inspect
 from fedcart.shared.ledger.verify import UNDETECTABLE, Anchor, receipts_of
 from shared.audit.audit_cases import MINE, ROOT, SCHEMA, THEIRS, Audit, two_stores
@@ -246,6 +249,13 @@ def test_help_loads_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", LAZY], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "Example: fedcart audit verify" in done.stdout
+
+
+def test_the_command_comes_in_as_an_entry_point() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["fedcart.commands"]["audit"] == "fedcart.shared.audit.cli:audit"
+    assert isinstance(command, click.Group)
+    assert set(command.commands) == {"verify", "budget"}
 
 
 def test_every_rule_code_and_field_is_documented() -> None:
