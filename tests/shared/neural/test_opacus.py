@@ -191,3 +191,16 @@ def test_a_sink_that_the_loss_reached_would_eat_the_clip(kind):
     wrapped(CustomerBatch(batch.items, torch.ones_like(batch.mask), batch.scale), factors).sum().backward()
     reached = [p.grad_sample[:, -1].norm().item() for n, p in wrapped.named_parameters() if ".tables." in n]
     assert max(reached) > 0.1
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_nothing_of_opacus_stays_on_a_module_and_a_second_call_gives_the_same(kind):
+    learner = small(kind)
+    state = moved_state(learner)
+    _, factors = federated(learner, state, 0)
+    module, batch = pooled(learner, state, 0)
+    first, second = (customer_gradients(module, batch, factors) for _ in range(2))
+    assert not (first != second).nnz
+    assert not any(vars(parameter) for parameter in module.parameters())
+    assert not any(layer._forward_hooks or layer._backward_hooks for layer in module.modules())
+    assert not factors.requires_grad

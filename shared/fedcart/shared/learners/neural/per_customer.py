@@ -9,17 +9,17 @@ sent from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.func import functional_call, grad, vmap
 
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
 from fedcart.shared.learners.base import Customers, LocalLearner, Round, State, Totals
-from fedcart.shared.learners.neural.item_side import ItemSide, load_public, public_views, shared_rows
+from fedcart.shared.learners.neural.item_side import Head, ItemSide, load_public, public_views, shared_rows
 from fedcart.shared.learners.neural.sampling import CustomerBatch
 
 if TYPE_CHECKING:
@@ -118,15 +118,37 @@ def split_gradient(module: ItemSide, flat: npt.NDArray[np.float64]) -> dict[str,
 def customer_gradients(module: ItemSide, batch: CustomerBatch, factors: torch.Tensor) -> csr_array:
     """[B, gradient_words] the gradient of each customer's own loss, sparse over the items it touches.
 
-    The tables' part comes from the gradient with respect to the gathered rows (row u of the batch is customer u
-    alone, so one backward pass gives all of them); the layers' part from vmap. No [B, items, width] ever exists.
+    The tables' part is the gradient with respect to the gathered rows (row u of the batch is customer u alone, so one
+    backward pass gives all of them: no [B, items, width] ever exists), the layers' part Opacus' per-sample gradients
+    of the same pass.
     """
     with torch.no_grad():
         rows = [r.requires_grad_() for r in module.gather(batch.items)]
-    by_row = torch.autograd.grad(module.losses(batch, factors, rows).sum(), rows)
-    layers = layer_gradients(module, batch, factors, rows)
+    layers, given = (
+        list(module.head.parameters()),
+        factors.detach().requires_grad_(),
+    )  # hooks want inputs with gradients
+    with per_sample(module.head):
+        loss = module.losses(batch, given, rows).sum()
+        by_row = torch.autograd.grad(loss, [*rows, *layers, given])[: len(rows)]
+        by_layer = [cast(torch.Tensor, vars(layer)["grad_sample"]).flatten(1).numpy() for layer in layers]
     catalogue = len(module.item_tables()[0].shared)
-    return in_one_row([part.numpy() for part in by_row], layers, batch.items.flatten(1).numpy(), catalogue)
+    return in_one_row([part.numpy() for part in by_row], by_layer, batch.items.flatten(1).numpy(), catalogue)
+
+
+@contextmanager
+def per_sample(head: Head) -> Iterator[None]:
+    """Inside, one backward pass leaves [B, ...] in `grad_sample` of each parameter of `head`."""
+    if next(head.parameters(), None) is None:
+        yield
+        return
+    from opacus.grad_sample import GradSampleHooks  # seconds to import, and only heads with layers need it
+
+    hooks = GradSampleHooks(head, loss_reduction="sum")
+    try:
+        yield
+    finally:
+        hooks.cleanup()
 
 
 def in_one_row(
@@ -169,42 +191,3 @@ def in_one_row(
         values[place], columns[place] = layer, start + np.arange(layer.shape[1])
         tail, start = tail - layer.shape[1], start + layer.shape[1]
     return csr_array((values, columns, indptr), shape=(count, start))
-
-
-def layer_gradients(
-    module: ItemSide, batch: CustomerBatch, factors: torch.Tensor, rows: list[torch.Tensor]
-) -> list[npt.NDArray[np.float32]]:
-    """One [B, numbers] for each parameter of the head, in order."""
-    layers = {name: p.detach() for name, p in module.named_parameters() if not name.startswith("tables.")}
-    if not layers:
-        return []
-
-    def one(
-        parameters: Mapping[str, torch.Tensor],
-        items: torch.Tensor,
-        mask: torch.Tensor,
-        scale: torch.Tensor,
-        factor: torch.Tensor,
-        own: list[torch.Tensor],
-    ) -> torch.Tensor:
-        sample = CustomerBatch(items[None], mask[None], scale[None])
-        inputs = (sample, factor[None], [row[None] for row in own])
-        named = {f"module.{name}": value for name, value in parameters.items()}
-        return cast(torch.Tensor, functional_call(_FromRows(module), named, inputs)[0])
-
-    detached = [row.detach() for row in rows]
-    found = vmap(grad(one), in_dims=(None, 0, 0, 0, 0, 0))(
-        layers, batch.items, batch.mask, batch.scale, factors, detached
-    )
-    return [found[name].flatten(1).numpy() for name in layers]
-
-
-class _FromRows(torch.nn.Module):
-    """`ItemSide.losses` as a forward pass, for `functional_call`."""
-
-    def __init__(self, module: ItemSide) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, batch: CustomerBatch, factors: torch.Tensor, rows: list[torch.Tensor]) -> torch.Tensor:
-        return self.module.losses(batch, factors, rows)
