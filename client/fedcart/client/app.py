@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedcart.client.gate import Surroundings, release
-from fedcart.client.ledger_files import open_store_ledger
+from fedcart.client.ledger_files import POLICY, open_store_ledger
 from fedcart.client.records import StoreRecords
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError, FedcartError, ProtocolError
@@ -22,7 +22,6 @@ from fedcart.shared.wire import read_instruction, write_reply
 
 log = logging.getLogger("fedcart.store")
 
-POLICY = "policy.toml"
 Around = Callable[[str, int], Surroundings]
 """(directory, store) -> what the store brings to the gate."""
 

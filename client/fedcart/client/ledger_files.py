@@ -1,5 +1,6 @@
-"""Where a store's ledger and key lie, beside its records.
+"""Where a store's policy, ledger and key lie, beside its records.
 
+policy.toml                 what the store allows
 ledger/store-0003.jsonl     the ledger (docs/ledger.md)
 keys/store-0003.key         the key that signs it, 0600
 """
@@ -11,7 +12,7 @@ from pathlib import Path
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 
-LEDGERS, KEYS = "ledger", "keys"
+POLICY, LEDGERS, KEYS = "policy.toml", "ledger", "keys"
 
 
 def ledger_path(directory: Path | str, store: int) -> Path:

@@ -21,6 +21,8 @@ SUMMARIES = {
     "simulate": "Train stores together on one machine and compare with the alternatives.",
     "data": "List, describe, fetch and make data sets.",
     "learners": "List the algorithms and their hyper-parameters.",
+    "coalition": "Plan what stores train together, and show what it will cost.",
+    "store": "Look at a coalition's plan from a store's side, and approve it.",
 }
 """One line a built-in command, so that --help loads none of them; a test compares them with the commands."""
 

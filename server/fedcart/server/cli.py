@@ -1,0 +1,69 @@
+"""`fedcart coalition`: what a coordinator does. Planning reads no customer and starts no run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+PLAN_EXAMPLE = """\b
+Examples:
+  fedcart coalition plan plan.toml --catalogue catalogue.json
+  fedcart coalition plan plan.toml --catalogue catalogue.json --key coordinator.key --out plans/spring
+"""
+
+
+@click.group(epilog="Example: fedcart coalition plan plan.toml --catalogue catalogue.json")
+def coalition() -> None:
+    """Plan what stores train together, and show what it will cost."""
+
+
+@coalition.command(epilog=PLAN_EXAMPLE)
+@click.argument("plan_file", metavar="PLAN.toml", type=click.Path(path_type=Path))
+@click.option(
+    "--catalogue", "catalogue_file", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Item list."
+)
+@click.option("--key", metavar="FILE", type=click.Path(path_type=Path), help="The coordinator's key, to sign with.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new directory for the signed plan.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def plan(plan_file: Path, catalogue_file: Path, key: Path | None, out: Path | None, as_json: bool) -> None:
+    """Show what a run will cost, and sign the plan.
+
+    Without --key and --out it only shows. With them it writes plan.json, catalogue.json and plan.signatures.json, all
+    or none, and never over another plan.
+    """
+    from fedcart.server.plan_file import read_plan, write_plan
+    from fedcart.shared.canonical import content_hash
+    from fedcart.shared.catalogue import Catalogue
+    from fedcart.shared.cost import plan_cost
+    from fedcart.shared.cost_text import cost_lines
+    from fedcart.shared.errors import ConfigError
+    from fedcart.shared.identity import Identity
+
+    if (key is None) != (out is None):
+        given, missing = ("--out", "--key") if key is None else ("--key", "--out")
+        raise ConfigError(f"{given} without {missing}; nothing was written", "a plan is written signed or not at all")
+    catalogue = Catalogue.load(catalogue_file)
+    made = read_plan(plan_file, catalogue)
+    cost = plan_cost(made, made.rounds(catalogue))
+    digest = content_hash(made.document(catalogue))
+    signer = Identity.load(key) if key is not None else None
+    wrote = write_plan(out, made, catalogue, signer) if out is not None and signer is not None else None
+    if as_json:
+        told = {
+            "schema": 1,
+            "plan_hash": digest,
+            "learner": made.learner,
+            "cost": cost.document(),
+            "coordinator_key": signer and signer.public.hex(),
+            "directory": out and str(out),
+        }
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo("\n".join(cost_lines(cost)))
+        click.echo(f"{'plan':<12} {digest}")
+        if signer is not None:
+            click.echo(f"{'signed by':<12} {signer.public.hex()}")
+    if wrote is not None:
+        click.echo(f"wrote {out}" if wrote else f"{out} holds this plan already; nothing was written", err=True)

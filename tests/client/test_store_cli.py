@@ -1,0 +1,243 @@
+"""`store approve`: a plan is countersigned after every check, or refused, saying what was not released."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from fedcart.shared.identity import Identity
+from fedcart.shared.ledger.ledger import Ledger
+from fedcart.shared.ledger.verify import verify
+from fedcart.shared.signatures import SIGNATURES, PlanSignatures
+from plan_kit import PLAN_TOML, POLICY_TOML, Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    made = Desk.make(tmp_path)
+    assert made.plan()[0] == 0
+    return made
+
+
+def refused(desk: Desk, code: int, *told: str, more: tuple[Any, ...] = ("--yes",)) -> None:
+    """Refused with this exit code and these words, and nothing on disk was changed."""
+    before = desk.everything()
+    found, _, err = desk.approve(*more)
+    assert (found, desk.everything()) == (code, before), err
+    for words in told:
+        assert words in err
+
+
+def test_approves_once_in_the_ledger_and_beside_the_plan(desk: Desk) -> None:
+    before = set(desk.everything())
+    code, out, err = desk.approve()
+    assert code == 0, err
+    assert set(desk.everything()) == before
+    assert [line["kind"] for line in desk.ledger_lines()] == ["genesis", "policy", "plan"]
+    body = desk.ledger_lines()[-1]["body"]
+    signatures = PlanSignatures.load(desk.plans / SIGNATURES)
+    assert body["hash"] == signatures.plan_hash
+    assert (body["epsilon"], body["delta"], body["attempts"]) == ("4", "0.0001", 2)
+    assert list(signatures.countersignatures) == [desk.store.public.hex()]
+    signatures.check(desk.plans / SIGNATURES, body["hash"], desk.coordinator.public.hex())
+    assert verify(desk.home / "ledger.jsonl").word == "consistent, unanchored"
+    assert "over its life" in out
+    again = desk.everything()
+    assert desk.approve()[0] == 0
+    assert desk.everything() == again
+
+
+def test_shows_the_cost_and_what_the_ledger_would_have_spent(desk: Desk) -> None:
+    code, out, _ = desk.approve("--yes", "--json")
+    told = json.loads(out)
+    assert (code, told["approved"], told["objections"]) == (0, True, [])
+    assert told["ledger"]["total"]["before"] == 0
+    assert told["ledger"]["total"]["after"] == pytest.approx(told["cost"]["epsilon"], rel=1e-9)
+    assert 3.99 < told["cost"]["epsilon"] <= 4
+    assert told["ledger"]["window"] | {"before": 0, "after": 0} == {"days": 30, "before": 0, "after": 0, "cap": 6.0}
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3), ("", 3)])
+def test_asks_before_it_signs(desk: Desk, answer: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    before = desk.everything()
+    found, out, err = desk.approve("--store", "0")
+    assert found == code
+    assert "over its life" in out
+    assert "Countersign it" in err
+    assert (desk.everything() == before) == (code != 0)
+
+
+def test_ctrl_c_at_the_question_is_an_interruption(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> bool:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+    monkeypatch.setattr(click, "confirm", interrupted)
+    refused(desk, 130, "interrupted", more=("--store", "0"))
+
+
+def test_nobody_approves_unasked_while_no_coordinator_is_pinned(desk: Desk) -> None:
+    desk.set_policy(POLICY_TOML.format(key=""))
+    refused(desk, 3, "pins no coordinator", "nothing was approved or released", "coordinator_key")
+
+
+def test_a_policy_may_approve_by_itself(desk: Desk) -> None:
+    desk.set_policy(POLICY_TOML.format(key=desk.coordinator.public.hex()) + "[approve]\nauto = true\n")
+    assert desk.approve("--store", "0")[0] == 0
+
+
+# ---- signatures
+
+
+def test_refuses_a_plan_without_signatures(desk: Desk) -> None:
+    (desk.plans / SIGNATURES).unlink()
+    refused(desk, 2, "plan.signatures.json: no such file", "nothing was approved or released")
+
+
+def test_refuses_a_bad_signature(desk: Desk) -> None:
+    path = desk.plans / SIGNATURES
+    document = json.loads(path.read_bytes())
+    flipped = ("1" if document["signature"][0] != "1" else "2") + document["signature"][1:]
+    path.write_bytes(path.read_bytes().replace(document["signature"].encode(), flipped.encode()))
+    refused(desk, 3, str(path), desk.coordinator.fingerprint[:16], "nothing was approved or released")
+
+
+def test_refuses_a_plan_changed_after_it_was_signed(desk: Desk) -> None:
+    desk.edit_plan(lambda plan: plan.update(seed=8), sign=False)
+    refused(desk, 3, "the plan beside it is", "nothing was approved or released")
+
+
+def test_refuses_another_coordinator(desk: Desk) -> None:
+    stranger = Identity.create(desk.home / "stranger.key")
+    digest = PlanSignatures.load(desk.plans / SIGNATURES).plan_hash
+    PlanSignatures.sign(digest, stranger).save(desk.plans / SIGNATURES)
+    refused(desk, 3, stranger.fingerprint[:16], desk.coordinator.fingerprint[:16], "nothing was approved or released")
+
+
+# ---- the plan
+
+
+def set_(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(plan: Any) -> None:
+        for key in path[:-1]:
+            plan = plan[key]
+        plan[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (set_("epsilom", value=1), "epsilom"),
+        (set_("privacy", "epsilom", value="1"), "epsilom"),
+        (set_("privacy", "epsilon", value="0"), "epsilon 0.0 must be positive"),
+        (set_("privacy", "delta", value="-0.0001"), "delta -0.0001 must lie between 0 and 1"),
+        (set_("privacy", "bounds", "gram", "clip_norm", value="NaN"), "clip_norm: NaN is not a number"),
+        (set_("privacy", "bounds", "gram", "clip_norm", value="inf"), "clip_norm inf"),
+        (set_("learner", value="gramm"), "unknown learner 'gramm'"),
+        (set_("rounds", 0, "releases", 0, "noise_multiplier", value="0.01"), "says other rounds"),
+        (set_("catalogue_hash", value="0" * 64), "is not the plan's"),
+        (set_("version", value=2), "not a plan of version 1"),
+    ],
+)
+def test_refuses_a_signed_plan_that_is_no_plan(desk: Desk, change: Callable[[dict[str, Any]], None], told: str) -> None:
+    desk.edit_plan(change)
+    refused(desk, 2, told, "; nothing was ")
+
+
+def test_lists_every_objection_of_the_policy(desk: Desk) -> None:
+    key = desk.coordinator.public.hex()
+    desk.set_policy(
+        POLICY_TOML.format(key=key).replace('"popularity", "gram"', '"als"').replace("8.0", "3.0")
+        + "min_noise_multiplier = 50.0\n"
+    )
+    told = (
+        "learner gram is not among [require] learners als",
+        "epsilon 4 is over [limits] epsilon_total 3",
+        "release 'gram' has noise",
+        "release 'popularity' has noise",
+        "it would bring the total to epsilon 4.0000 at delta 0.0001, over 3",
+        "nothing was approved or released",
+    )
+    refused(desk, 3, *told)
+    code, out, _ = desk.approve("--yes", "--json")
+    assert code == 3
+    assert not json.loads(out)["approved"]
+    assert len(json.loads(out)["objections"]) == 5
+
+
+# ---- the policy's file
+
+
+@pytest.mark.parametrize("mode", [0o606, 0o602, 0o666])
+def test_refuses_a_policy_that_others_may_write(desk: Desk, mode: int) -> None:
+    (desk.home / "policy.toml").chmod(mode)
+    refused(desk, 2, "others may write it", "nothing was released")
+
+
+def test_refuses_a_missing_policy(desk: Desk) -> None:
+    (desk.home / "policy.toml").unlink()
+    refused(desk, 2, "policy.toml: no such file", "nothing was approved or released")
+
+
+# ---- the ledger
+
+
+def test_refuses_a_ledger_edited_by_hand(desk: Desk) -> None:
+    desk.approve()
+    path = desk.home / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"epsilon":"4"', b'"epsilon":"1"'))
+    refused(desk, 3, "line 3: signature", "nothing was released")
+
+
+@pytest.mark.parametrize(("keep", "told"), [(0, "no finished line"), (1, "does not know plan"), (2, "not know plan")])
+def test_refuses_a_ledger_that_was_cut(desk: Desk, keep: int, told: str) -> None:
+    desk.approve()
+    path = desk.home / "ledger.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:keep]))
+    refused(desk, 3, told, "nothing was")
+
+
+def test_refuses_another_stores_ledger(desk: Desk) -> None:
+    other = Identity.create(desk.home / "other.key")
+    (desk.home / "ledger.jsonl").unlink()
+    Ledger.create(desk.home / "ledger.jsonl", other, coalition="spring", rehearsal=False).close()
+    refused(desk, 3, "is the ledger of another key", "nothing was released")
+
+
+def test_refuses_a_missing_ledger(desk: Desk) -> None:
+    (desk.home / "ledger.jsonl").unlink()
+    refused(desk, 2, "ledger.jsonl", "nothing was")
+
+
+def test_an_unfinished_line_costs_its_price_before_anything_is_approved(desk: Desk) -> None:
+    desk.approve()
+    path = desk.home / "ledger.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"body":')
+    code, out, _ = desk.approve("--yes", "--json")
+    assert code == 0
+    assert desk.ledger_lines()[-1]["kind"] == "recovery"
+    assert json.loads(out)["ledger"]["total"]["before"] > 1
+
+
+def test_a_plan_without_noise_is_refused_unless_the_policy_says_so(tmp_path: Path) -> None:
+    toml = PLAN_TOML.replace('"distributed"', '"none"').replace("epsilon = 4.0\n", "")
+    desk = Desk.make(tmp_path, toml)
+    assert desk.plan()[0] == 0
+    refused(desk, 3, "trust none is not among", "nothing was approved or released")
+    desk.set_policy(POLICY_TOML.format(key=desk.coordinator.public.hex()) + 'trust = ["none"]\n')
+    for _ in range(2):
+        assert desk.approve()[0] == 0
+    assert [line["kind"] for line in desk.ledger_lines()] == ["genesis"]
