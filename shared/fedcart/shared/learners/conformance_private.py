@@ -1,19 +1,20 @@
 """The conformance kit under a guarantee: the same learner through the clipping, integer sums of the kernel.
 
 A deletion goes through everything: from the raw table on, reading and histories included. Add `PRIVATE_CHECKS` to
-`CHECKS`; a learner whose rounds train at the store is exempt, since its steps are the kernel's.
+`CHECKS`. Where rounds train at the store each local step is looked at, with the parameters held as published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.interactions import Histories
-from fedcart.shared.learners.base import Round, State
+from fedcart.shared.learners.base import LocalLearner, Round, State
 from fedcart.shared.learners.conformance import Case, NotConforming
 from fedcart.shared.learners.memory import MemoryCustomers
 from fedcart.shared.learners.toy import CUSTOMERS, ITEMS, OneByOne, toy_interactions
@@ -34,8 +35,6 @@ def bounds_name_every_release_and_no_other(case: Case) -> None:
 
 def no_customer_moves_a_clipped_total_by_more_than_its_sensitivity(case: Case) -> None:
     """Delete each customer from the raw table, read again, and compare what would be noised."""
-    if case.trained():
-        return
     raw, rounds = toy_interactions(1), _private_rounds(case)
     states = [state for _, state, _ in case.replay(case.read(raw, CUSTOMERS, ITEMS))]
     full = _units(case, rounds, states, MemoryCustomers(case.read(raw, CUSTOMERS, ITEMS)))
@@ -46,7 +45,7 @@ def no_customer_moves_a_clipped_total_by_more_than_its_sensitivity(case: Case) -
         for round_, all_, without in zip(
             rounds, full, _units(case, rounds, states, MemoryCustomers(rest)), strict=True
         ):
-            for release in round_.releases:
+            for release in round_.charges:
                 moved, limit = _norm(all_[release.name] - without[release.name]), grid(release).sensitivity
                 if moved > limit * (1 + SLACK):
                     raise NotConforming(
@@ -57,14 +56,12 @@ def no_customer_moves_a_clipped_total_by_more_than_its_sensitivity(case: Case) -
 
 def clipped_totals_are_those_of_customers_one_by_one(case: Case) -> None:
     """Block sizes change no integer by more than the last bits of a float do."""
-    if case.trained():
-        return
     rounds, histories = _private_rounds(case), case.histories()
     states = [state for _, state, _ in case.replay(histories)]
     together = _units(case, rounds, states, MemoryCustomers(histories))
     apart = _units(case, rounds, states, OneByOne(histories))
     for round_, batch, single in zip(rounds, together, apart, strict=True):
-        for release in round_.releases:
+        for release in round_.charges:
             if _norm(batch[release.name] - single[release.name]) > SLACK * grid(release).sensitivity:
                 raise NotConforming(f"round {round_.index}: one by one differs from the batch in {release.name!r}")
 
@@ -77,20 +74,33 @@ PRIVATE_CHECKS: tuple[Callable[[Case], None], ...] = (
 
 
 def _private_rounds(case: Case) -> tuple[Round, ...]:
-    if case.trained():
-        return ()
     terms = PrivacyTerms(epsilon=EPSILON, delta=DELTA, bounds=case.make().bounds())
     return terms.apply(case.rounds(), honest=1, attempts=1, customers_bound=BOUND)
 
 
 def _units(case: Case, rounds: tuple[Round, ...], states: list[State], store: MemoryCustomers) -> list[Units]:
-    """[rounds] integer totals of one store against given states."""
+    """[rounds] integer totals of one store against given states, by the names of what is charged."""
     learner, found = case.make(), list[Units]()
     for round_, state in zip(rounds, states, strict=True):
         store.begin(round_.index)
+        if round_.step is not None:
+            found.append(_steps(cast(LocalLearner, learner), state, round_, store))
+            continue
         sums = ClippedSums(round_.releases)
         learner.contribute(state, round_, store, sums)
         found.append(sums.units())
+    return found
+
+
+def _steps(learner: LocalLearner, state: State, round_: Round, store: MemoryCustomers) -> Units:
+    from fedcart.shared.learners.neural.local_steps import StepCustomers
+
+    assert round_.step is not None
+    found, visited = {}, StepCustomers(store)
+    for number, charge in enumerate(round_.charges):
+        sums = ClippedSums([round_.step])
+        learner.contribute_step(state, round_, number, visited, sums)
+        found[charge.name] = sums.units()[round_.step.name]
     return found
 
 
