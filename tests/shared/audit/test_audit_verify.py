@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from fedcart.shared.audit.anchors import roster_fingerprint
 from fedcart.shared.audit.cli import audit as command
 from fedcart.shared.audit.inspection import inspect
 from fedcart.shared.ledger.verify import UNDETECTABLE, Anchor, receipts_of
@@ -165,6 +167,13 @@ def test_another_rosters_fingerprint_is_a_finding_and_anchors_nothing(audit: Aud
     assert (answer.code, answer.rules) == (4, {"anchor"})
     assert answer.document["anchored"] is False
     assert {one["verdict"] for one in answer.document["ledgers"]} == {"consistent, unanchored"}
+
+
+@pytest.mark.parametrize("coordinator", [None, "c" * 64, "d" * 64])
+def test_the_fingerprint_is_the_hash_that_the_page_says(coordinator: str | None) -> None:
+    a, b = "a" * 64, "b" * 64
+    text = f'{{"coordinator":{json.dumps(coordinator)},"stores":{{"{a}":"{b}","{b}":"{a}"}}}}'
+    assert roster_fingerprint({b: a, a: b}, coordinator) == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("change", ["a ledger is missing", "a ledger more"])
