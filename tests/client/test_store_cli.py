@@ -96,6 +96,41 @@ def test_a_policy_may_approve_by_itself(desk: Desk) -> None:
     assert desk.approve("--store", "0")[0] == 0
 
 
+def test_a_crash_before_the_countersignature_is_mended_by_approving_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fedcart.shared.signatures.replace_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            desk.approve()
+    ledger = desk.ledger_lines()
+    assert [line["kind"] for line in ledger] == ["genesis", "policy", "plan"]
+    assert not PlanSignatures.load(desk.plans / SIGNATURES).countersignatures
+    assert desk.approve()[0] == 0
+    assert desk.ledger_lines() == ledger
+    assert PlanSignatures.load(desk.plans / SIGNATURES).countersignatures
+
+
+def test_what_an_approved_plan_spent_is_not_asked_for_again(desk: Desk) -> None:
+    desk.approve()
+    whole = json.loads(desk.approve("--yes", "--json")[1])["ledger"]["total"]
+    body = desk.ledger_lines()[-1]["body"]
+    digest, rounds = body["hash"], json.loads((desk.plans / "plan.json").read_bytes())["rounds"]
+    with Ledger.open(desk.home / "ledger.jsonl", desk.store) as ledger:
+        for round_ in rounds:
+            for row in round_["releases"]:
+                place = {"plan": digest, "round": round_["index"], "attempt": 0, "release": row["name"]}
+                ledger.charge(
+                    **place, D=row["sensitivity"], variance=int(row["variance"]), honest=3, delta=1e-4
+                ).spend()
+    spent = json.loads(desk.approve("--yes", "--json")[1])["ledger"]["total"]
+    assert 2 < spent["before"] < spent["after"]
+    assert spent["after"] == pytest.approx(whole["after"], rel=1e-9)
+
+
 # ---- signatures
 
 
@@ -175,6 +210,11 @@ def test_lists_every_objection_of_the_policy(desk: Desk) -> None:
     assert code == 3
     assert not json.loads(out)["approved"]
     assert len(json.loads(out)["objections"]) == 5
+
+
+def test_a_plan_that_fits_alone_is_refused_when_the_window_is_full(desk: Desk) -> None:
+    desk.set_policy((desk.home / "policy.toml").read_text().replace("epsilon_window = 6.0", "epsilon_window = 2.0"))
+    refused(desk, 3, "it would bring the window of 30 days to epsilon 4.0000 at delta 0.0001, over 2")
 
 
 # ---- the policy's file

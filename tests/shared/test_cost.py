@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from fractions import Fraction
 from typing import Any
@@ -100,6 +101,14 @@ def test_without_noise_nothing_is_promised_and_the_upload_is_still_known() -> No
     assert told["second_opinions"] is None
     assert told["upload_bytes_per_store"] == 8 * (3 + 6)
     assert any("no customer is promised anything" in line for line in cost_lines(cost))
+
+
+def test_an_item_list_made_from_interactions_is_said_to_be_uncovered() -> None:
+    catalogue = Catalogue(CATALOGUE.ids, "derived")
+    wanted = dataclasses.replace(plan(), catalogue_hash=catalogue.hash, catalogue_source="derived")
+    cost = plan_cost(wanted, wanted.rounds(catalogue), opinions=False)
+    assert any("not covered by epsilon" in line for line in cost_lines(cost))
+    assert not any("not covered" in line for line in cost_lines(dataclasses.replace(cost, catalogue="given")))
 
 
 def test_rounds_that_cost_the_same_are_one_line() -> None:

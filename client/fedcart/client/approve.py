@@ -113,6 +113,7 @@ def look(directory: Path, policy: Policy, ledger: Ledger, store: Identity) -> Lo
         digest = hashlib.sha256((directory / PLAN).read_bytes()).hexdigest()
     signatures.check(path, digest, policy.trust.coordinator_key)
     agreement = Agreement.open(directory)
+    signatures.check(path, agreement.plan_hash, policy.trust.coordinator_key)  # the very bytes that were read
     approved = ledger.approved(digest)
     if agreement.plan.privacy and store.public.hex() in signatures.countersignatures and not approved:
         raise PrivacyRefused(

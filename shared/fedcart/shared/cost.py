@@ -93,6 +93,7 @@ class Cost:
     """A whole run. Epsilons are None under trust `none`: then nobody is promised anything.
 
     Attributes:
+      catalogue: `given`, or `derived` from interactions: then epsilon does not cover the item list.
       cohort: n, c, m, h, t; None unless stores share one noise.
       upload_bytes: of one store over all rounds, each once, before masks and framing.
       rho: exact, with all attempts.
@@ -104,6 +105,7 @@ class Cost:
     """
 
     trust: str
+    catalogue: str
     delta: float | None
     attempts: int
     customers_bound: int
@@ -122,6 +124,7 @@ class Cost:
         """For --json. Epsilons are rounded up, rho is a float that is not below it, D a decimal string."""
         return {
             "trust": self.trust,
+            "catalogue": self.catalogue,
             "delta": self.delta,
             "attempts": self.attempts,
             "customers_bound": self.customers_bound,
@@ -148,6 +151,7 @@ def plan_cost(plan: Plan, rounds: Sequence[Round], *, opinions: bool = True) -> 
     terms, cohort = plan.privacy, plan.cohort()
     common: dict[str, Any] = {
         "trust": plan.trust,
+        "catalogue": plan.catalogue_source,
         "attempts": plan.attempts,
         "customers_bound": plan.customers_bound,
         "cohort": cohort

@@ -84,6 +84,8 @@ def _facts(cost: Cost) -> Iterator[tuple[str, str]]:
         if several:
             yield "in stores", f"epsilon of one person who is a customer of several: {several}"
     yield "trust", cost.trust + (f": {_cohort(cost)}" if cost.cohort else "")
+    if cost.catalogue == "derived":
+        yield "items", "item list derived from interactions: not covered by epsilon"
     yield "upload", f"{cost.upload_bytes:,} bytes a store over {len(cost.rounds)} rounds, each once"
     for name, value in (cost.opinions or {}).items():
         yield "2nd opinion", f"{value:.4f} ({name})"
