@@ -1,29 +1,47 @@
 """The store's half of a round, as a Flower ClientApp: check the instruction, pass the gate, reply.
 
 What the coordinator learns of a failure is its class, never its text: a message could quote a customer's row. The
-text goes to the store's own log. The reply holds the round's totals and nothing else.
+text goes to the store's own log. The reply holds the round's totals and nothing else, or, in secure aggregation, what
+docs/spec/secagg.md lists and nothing else.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedcart.client.gate import Surroundings, release
 from fedcart.client.ledger_files import POLICY, open_store_ledger
+from fedcart.client.masking import StoreMasks
 from fedcart.client.records import StoreRecords
 from fedcart.shared.agreement import Agreement
+from fedcart.shared.canonical import model_hash
 from fedcart.shared.errors import ConfigError, FedcartError, ProtocolError
 from fedcart.shared.flower_compat import RAISED, ClientApp, Context, Error, Message, RecordDict
+from fedcart.shared.learners.base import Array, Round
 from fedcart.shared.policy import Policy
-from fedcart.shared.wire import read_instruction, write_reply
+from fedcart.shared.secagg.masks import Bits, Words
+from fedcart.shared.secagg.requests import Train
+from fedcart.shared.secagg_wire import (
+    FLOWS,
+    TRAIN_ACTION,
+    Flow,
+    join,
+    read_masked_instruction,
+    read_query,
+    write_query,
+    write_upload,
+)
+from fedcart.shared.wire import Instruction, read_instruction, write_reply
 
 log = logging.getLogger("fedcart.store")
 
 Around = Callable[[str, int], Surroundings]
 """(directory, store) -> what the store brings to the gate."""
+Answer = Callable[[Message, Context, Around], RecordDict]
 
 
 def store_surroundings(directory: str, store: int) -> Surroundings:
@@ -36,30 +54,75 @@ def make_app(around: Around = store_surroundings) -> ClientApp:
     """The app; a simulation passes its own surroundings."""
     made = ClientApp()
 
-    @made.train()
-    def train(message: Message, context: Context) -> Message:
-        """Answer one instruction with this store's totals, or with the class of what went wrong."""
-        try:
-            return Message(_answer(message, context, around), reply_to=message)
-        except FedcartError as error:
-            log.error("%s", error)
-            return Message(Error(RAISED, type(error).__name__), reply_to=message)
-        except Exception as error:
-            log.exception("the round was not answered")
-            return Message(Error(RAISED, type(error).__name__), reply_to=message)
+    def guarded(answer: Answer) -> Callable[[Message, Context], Message]:
+        """The answer, or the class of what went wrong."""
 
+        def reply(message: Message, context: Context) -> Message:
+            try:
+                return Message(answer(message, context, around), reply_to=message)
+            except FedcartError as error:
+                log.error("%s", error)
+                return Message(Error(RAISED, type(error).__name__), reply_to=message)
+            except Exception as error:
+                log.exception("the round was not answered")
+                return Message(Error(RAISED, type(error).__name__), reply_to=message)
+
+        return reply
+
+    made.train()(guarded(_answer))
+    made.train(TRAIN_ACTION)(guarded(_answer_masked))
+    for flow in FLOWS:
+        if flow != "train":
+            made.query(flow)(guarded(functools.partial(_answer_query, flow)))
     return made
 
 
-app = make_app()
-
-
 def _answer(message: Message, context: Context, around: Around) -> RecordDict:
+    _in_time(message)
     directory, store = _place(context)
-    agreement = Agreement.open(directory)
+    instruction = read_instruction(message.content)
+    agreement, round_ = _round_of(directory, instruction)
+    totals = _totals(agreement, round_, store, instruction, around(directory, store))
+    return write_reply(totals)
+
+
+def _answer_masked(message: Message, context: Context, around: Around) -> RecordDict:
+    _in_time(message)
+    directory, store = _place(context)
+    instruction, raw = read_masked_instruction(message.content)
+    agreement, round_ = _round_of(directory, instruction)
+    surroundings = around(directory, store)
+    masks = _masks(surroundings)
+
+    def vector(train: Train) -> Words:
+        if (train.release, train.block) != (round_.index, 0):
+            raise ProtocolError("TRAIN names another release than the instruction; nothing was released")
+        bits = masks.pins.bits
+        return join(round_, _totals(agreement, round_, store, instruction, surroundings, bits), bits)
+
+    upload = masks.train(raw, bytes.fromhex(model_hash(instruction.state.public)), vector)
+    return write_upload(upload.vector, upload.word)
+
+
+def _answer_query(flow: Flow, message: Message, context: Context, around: Around) -> RecordDict:
+    _in_time(message)
+    masks = _masks(around(*_place(context)))
+    return write_query(masks.answer(flow, read_query(message.content)))
+
+
+def _in_time(message: Message) -> None:
     if message.metadata.created_at + message.metadata.ttl < time.time():
         raise ProtocolError("the round's deadline has passed; nothing was released")
-    instruction = read_instruction(message.content)
+
+
+def _masks(around: Surroundings) -> StoreMasks:
+    if around.masks is None:
+        raise ProtocolError("this store takes no part in secure aggregation; nothing was released")
+    return around.masks
+
+
+def _round_of(directory: str, instruction: Instruction) -> tuple[Agreement, Round]:
+    agreement = Agreement.open(directory)
     if instruction.plan_hash != agreement.plan_hash:
         raise ProtocolError(
             f"the coordinator runs plan {instruction.plan_hash[:16]}…, this store agreed to "
@@ -67,13 +130,23 @@ def _answer(message: Message, context: Context, around: Around) -> RecordDict:
         )
     if not 0 <= instruction.index < len(agreement.rounds):
         raise ProtocolError(f"round {instruction.index} of {len(agreement.rounds)}; nothing was released")
-    round_ = agreement.rounds[instruction.index]
-    records = StoreRecords.open(directory, store, round_.index)
+    return agreement, agreement.rounds[instruction.index]
+
+
+def _totals(
+    agreement: Agreement,
+    round_: Round,
+    store: int,
+    instruction: Instruction,
+    around: Surroundings,
+    masked: Bits | None = None,
+) -> Mapping[str, Array]:
+    records = StoreRecords.open(agreement.directory, store, round_.index)
     if round_.index == 0:
         records.table.forget()
-    totals = release(agreement, round_, instruction.attempt, instruction.state, records, around(directory, store))
+    totals = release(agreement, round_, instruction.attempt, instruction.state, records, around, masked)
     records.table.flush()
-    return write_reply(totals)
+    return totals
 
 
 def _place(context: Context) -> tuple[str, int]:
@@ -84,3 +157,6 @@ def _place(context: Context) -> tuple[str, int]:
     if not isinstance(directory, str) or not isinstance(store, int):
         raise ConfigError("the node's configuration names no 'records' directory and 'store' number")
     return directory, store
+
+
+app = make_app()

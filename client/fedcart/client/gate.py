@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -32,8 +32,13 @@ from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.keystream import NoiseKeys, fresh
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.sums import PlainSums
+from fedcart.shared.roster import headroom
+from fedcart.shared.secagg.masks import Bits
 from fedcart.shared.signatures import require_signature
 from fedcart.shared.wire import total_dtype
+
+if TYPE_CHECKING:
+    from fedcart.client.masking import StoreMasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +51,31 @@ class Surroundings:
       open_ledger: opens and locks this store's ledger.
       plain_shares: whether a share of the coalition's noise may leave without a mask. Only a simulation may say so,
         where one person holds all stores' data anyway.
+      masks: this store's part in secure aggregation; None where it takes none.
     """
 
     policy: Policy
     keys: NoiseKeys = fresh
     open_ledger: Callable[[], AbstractContextManager[Ledger]]
     plain_shares: bool = False
+    masks: StoreMasks | None = None
 
 
 def release(
-    agreement: Agreement, round_: Round, attempt: int, state: State, customers: Customers, around: Surroundings
+    agreement: Agreement,
+    round_: Round,
+    attempt: int,
+    state: State,
+    customers: Customers,
+    around: Surroundings,
+    masked: Bits | None = None,
 ) -> Mapping[str, Array]:
     """One store's totals of a round, one for each of its releases: int64 with noise, float64 under trust `none` and
     for parameters that local steps moved.
+
+    Args:
+      masked: bits of the words that the totals go into, and nowhere else, before a mask is added; None = they leave as
+        they are.
 
     Raises:
       PrivacyRefused: the policy's coordinator did not sign the plan, the policy does not allow it, the ledger cannot
@@ -71,13 +88,13 @@ def release(
     if agreement.plan.trust == "none":
         totals: Mapping[str, Array] = without_noise(agreement.learner, state, round_, customers)
     else:
-        if agreement.plan.trust == "distributed" and not around.plain_shares:
+        if agreement.plan.trust == "distributed" and masked is None and not around.plain_shares:
             raise PrivacyRefused(
-                "a share of the coalition's noise protects nobody unless stores' sums are hidden, and this build "
-                "cannot mask them; nothing was released",
-                "use trust 'local'",
+                "a share of the coalition's noise protects nobody unless stores' sums are hidden, and a "
+                "request without secure aggregation cannot mask them; nothing was released",
+                "use secure aggregation, or trust 'local'",
             )
-        totals = with_noise(agreement, round_, attempt, state, customers, around)
+        totals = with_noise(agreement, round_, attempt, state, customers, around, masked)
     _check(round_, totals)
     return totals
 
@@ -94,9 +111,15 @@ def without_noise(learner: Learner, state: State, round_: Round, customers: Cust
 
 
 def with_noise(
-    agreement: Agreement, round_: Round, attempt: int, state: State, customers: Customers, around: Surroundings
+    agreement: Agreement,
+    round_: Round,
+    attempt: int,
+    state: State,
+    customers: Customers,
+    around: Surroundings,
+    masked: Bits | None = None,
 ) -> Mapping[str, Array]:
-    """Charge, add up, add noise, record."""
+    """Charge, add up, clamp where words of 32 bits come next, add noise, record."""
     honest = agreement.plan.honest
     with around.open_ledger() as ledger:
         fresh_charges = [x for x in round_.charges if not _repeats_a_rehearsal(ledger, agreement, round_, attempt, x)]
@@ -130,6 +153,9 @@ def with_noise(
         agreement.learner.contribute(state, round_, customers, sums)
         totals = sums.units()
         for wanted in round_.releases:
+            if masked == 32:
+                most = headroom(agreement.plan, wanted)
+                np.clip(totals[wanted.name], -most, most, out=totals[wanted.name])
             add_noise(wanted, totals[wanted.name])
             record(wanted, totals[wanted.name])
     return totals

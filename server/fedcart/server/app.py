@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
+from fedcart.server.masked_sums import MaskedSums
 from fedcart.server.rounds import run_rounds
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError
@@ -17,11 +20,33 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run or resume the plan in run_config 'run-dir'; 'deadline-s' and 'quorum' (0 = all) bound each round."""
+    """Run or resume the plan in run_config 'run-dir'; 'deadline-s' and 'quorum' (0 = all) bound each round.
+
+    'aggregation' is SA1 for trust distributed unless it says plain; 'archive' is the directory of SA1's transcripts.
+    """
     directory = context.run_config.get("run-dir")
     if not isinstance(directory, str) or not directory:
         raise ConfigError("the run's configuration names no 'run-dir'; nothing was run")
     deadline, quorum = context.run_config.get("deadline-s", DEADLINE_S), context.run_config.get("quorum", 0)
     if not isinstance(deadline, int | float) or not isinstance(quorum, int):
         raise ConfigError(f"deadline-s {deadline!r}, quorum {quorum!r}: two numbers are needed; nothing was run")
-    run_rounds(grid, Agreement.open(Path(directory)), deadline_s=float(deadline), quorum=quorum or None)
+    agreement, deadline_s = Agreement.open(Path(directory)), float(deadline)
+    if aggregation_of(agreement, context.run_config.get("aggregation")) == "plain":
+        run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None)
+        return
+    archive = context.run_config.get("archive")
+    place = Path(archive) if isinstance(archive, str) else None
+    with closing(MaskedSums(grid, agreement, deadline_s=deadline_s, archive=place)) as masked:
+        run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None, masked=masked)
+
+
+def aggregation_of(agreement: Agreement, wanted: object) -> Literal["SA1", "plain"]:
+    """How totals are opened; `wanted` None leaves it to the plan's trust.
+
+    Raises:
+      ConfigError: it is neither, or nothing is to be masked.
+    """
+    masks = agreement.plan.trust == "distributed"
+    if wanted not in (None, "SA1", "plain") or (wanted == "SA1" and not masks):
+        raise ConfigError(f"aggregation {wanted!r} with trust {agreement.plan.trust}; nothing was run")
+    return "SA1" if masks and wanted != "plain" else "plain"

@@ -1,17 +1,19 @@
-"""One exchange with the stores: send the state, add up the replies as they come, stop at the deadline.
+"""One exchange with the stores: send to each, use the replies as they come, stop at the deadline.
 
-In memory are the sum and one reply, never more. Replies are taken in the order of the nodes, so the same answers
-add up to the same bits whatever engine carried them; only a node that takes more than ORDERED of the deadline is
-overtaken by the others. Failures belong to the node whose message the reply names (`reply_to_message_id`): a dead
-node's error comes from the SuperLink's own number. Anything else that arrives is counted and ignored.
+`exchange` adds up plain totals; `gather` is the same for any message and any use of the replies. In memory are the
+sum and one reply, never more. Replies are taken in the order of the nodes, so the same answers add up to the same
+bits whatever engine carried them; only a node that takes more than ORDERED of the deadline is overtaken by the
+others. Failures belong to the node whose message the reply names (`reply_to_message_id`): a dead node's error comes
+from the SuperLink's own number. Anything else that arrives is counted and ignored.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from fedcart.shared.errors import ProtocolError
 from fedcart.shared.flower_compat import Grid, Message, RecordDict, error_name
 from fedcart.shared.learners.base import Array
 from fedcart.shared.privacy.release import Release
-from fedcart.shared.wire import read_reply, total_dtype
+from fedcart.shared.wire import read_reply, reply_bytes, total_dtype
 
 ORDERED = 0.8
 """Share of the deadline during which replies are waited for in the order of the nodes."""
@@ -28,18 +30,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.25
 
 
 @dataclass
-class Outcome:
-    """What came back.
+class Replies:
+    """Who answered, and who did not.
 
     Attributes:
-      totals: sums over the stores that answered, by release: int64 units modulo 2^64 with noise, float64 without.
-        Not rescaled when some are missing.
-      answered: node ids, in the order in which they were added.
+      answered: node ids, in the order in which they were taken.
       failures: node id -> class of its failure; 'NoReply' and 'NotSent' are the loop's own.
       ignored: replies that were duplicate, late or nobody's.
     """
 
-    totals: dict[str, Array]
     answered: list[int] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
     ignored: int = 0
@@ -48,6 +47,27 @@ class Outcome:
     def failure_classes(self) -> dict[str, int]:
         """Class of failure -> number of stores."""
         return dict(sorted(Counter(self.failures.values()).items()))
+
+
+@dataclass(kw_only=True)
+class Outcome(Replies):
+    """What a round came to.
+
+    Attributes:
+      totals: sums over the stores that answered, by release: int64 units modulo 2^64 with noise, float64 without.
+        Not rescaled when some are missing.
+      upload_bytes, download_bytes: what travelled, all stores together.
+      aggregation: `SA1`: nothing but the totals was opened. `plain`: the coordinator saw each store's part.
+    """
+
+    totals: dict[str, Array]
+    upload_bytes: int = 0
+    download_bytes: int = 0
+    aggregation: Literal["SA1", "plain"] = "plain"
+
+
+Take = Callable[[int, RecordDict], None]
+"""(node, content of its reply): use it, or raise ProtocolError: then it is that node's failure and changed nothing."""
 
 
 def exchange(
@@ -60,27 +80,50 @@ def exchange(
     deadline_s: float,
 ) -> Outcome:
     """Ask all `nodes` for `releases` and add up what they answer within `deadline_s` seconds."""
-    outcome = Outcome({release.name: np.zeros(release.shape, total_dtype(release)) for release in releases})
+    outcome = Outcome(totals={release.name: np.zeros(release.shape, total_dtype(release)) for release in releases})
+
+    def add(_: int, reply: RecordDict) -> None:
+        for name, total in read_reply(reply, releases).items():
+            outcome.totals[name] += total
+
+    gather(grid, dict.fromkeys(nodes, content), add, outcome, kind="train", group=group, deadline_s=deadline_s)
+    outcome.upload_bytes = len(outcome.answered) * reply_bytes(releases)
+    return outcome
+
+
+def gather(
+    grid: Grid,
+    contents: Mapping[int, RecordDict],
+    take: Take,
+    replies: Replies,
+    *,
+    kind: str,
+    group: str,
+    deadline_s: float,
+) -> None:
+    """Send each node its content as a message of type `kind`, and let `take` use what they answer in time.
+
+    `replies` fills with who answered and who did not.
+    """
     started = time.monotonic()
-    messages = [Message(content, node, "train", ttl=deadline_s, group_id=group) for node in nodes]
+    messages = [Message(content, node, kind, ttl=deadline_s, group_id=group) for node, content in contents.items()]
     accepted = set(grid.push_messages(messages))
     waiting: dict[str, int] = {}
-    for message, node in zip(messages, nodes, strict=True):
+    for message, node in zip(messages, contents, strict=True):
         if message.metadata.message_id in accepted:
             waiting[message.metadata.message_id] = node
         else:
-            outcome.failures[node] = "NotSent"
+            replies.failures[node] = "NotSent"
     del messages
-    _collect(grid, waiting, releases, outcome, started, deadline_s)
-    outcome.failures |= dict.fromkeys(waiting.values(), "NoReply")
-    return outcome
+    _collect(grid, waiting, take, replies, started, deadline_s)
+    replies.failures |= dict.fromkeys(waiting.values(), "NoReply")
 
 
 def _collect(
     grid: Grid,
     waiting: dict[str, int],
-    releases: Sequence[Release],
-    outcome: Outcome,
+    take: Take,
+    replies: Replies,
     started: float,
     deadline_s: float,
 ) -> None:
@@ -93,7 +136,7 @@ def _collect(
         if message_id not in waiting:
             queue.popleft()
             continue
-        _pull(grid, message_id, waiting, releases, outcome, started + deadline_s)
+        _pull(grid, message_id, waiting, take, replies, started + deadline_s)
         if message_id not in waiting:
             pause, idle = FIRST_PAUSE, 0
             continue
@@ -106,16 +149,14 @@ def _collect(
         pause, idle = min(2 * pause, longest), 0
 
 
-def _pull(
-    grid: Grid, message_id: str, waiting: dict[str, int], releases: Sequence[Release], outcome: Outcome, until: float
-) -> None:
+def _pull(grid: Grid, message_id: str, waiting: dict[str, int], take: Take, replies: Replies, until: float) -> None:
     """Take what has come for one message. A function of its own, so that no reply is held while the next comes."""
     for reply in grid.pull_messages([message_id]):
-        if time.monotonic() >= until or not _take(reply, waiting, releases, outcome):
-            outcome.ignored += 1
+        if time.monotonic() >= until or not _take(reply, waiting, take, replies):
+            replies.ignored += 1
 
 
-def _take(reply: Message, waiting: dict[str, int], releases: Sequence[Release], outcome: Outcome) -> bool:
+def _take(reply: Message, waiting: dict[str, int], take: Take, replies: Replies) -> bool:
     """Count a reply for its node; False when it is nobody's."""
     message_id = reply.metadata.reply_to_message_id
     node = waiting.get(message_id)
@@ -123,14 +164,12 @@ def _take(reply: Message, waiting: dict[str, int], releases: Sequence[Release], 
         return False
     del waiting[message_id]
     if reply.has_error():
-        outcome.failures[node] = error_name(reply.error)
+        replies.failures[node] = error_name(reply.error)
         return True
     try:
-        totals = read_reply(reply.content, releases)
+        take(node, reply.content)
     except ProtocolError:
-        outcome.failures[node] = ProtocolError.__name__
+        replies.failures[node] = ProtocolError.__name__
         return True
-    for name, total in totals.items():
-        outcome.totals[name] += total
-    outcome.answered.append(node)
+    replies.answered.append(node)
     return True

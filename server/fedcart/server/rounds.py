@@ -15,28 +15,33 @@ import numpy as np
 
 from fedcart.server.checkpoint import Checkpoint, load_checkpoint, mend_lines, save_checkpoint
 from fedcart.server.exchange import LONGEST_PAUSE, Outcome, exchange
+from fedcart.server.masked_sums import MaskedSums
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError, ProtocolError, RoundFailed
 from fedcart.shared.flower_compat import Grid
 from fedcart.shared.learners.base import Round, State, Totals
 from fedcart.shared.privacy.grid import grid
-from fedcart.shared.wire import reply_bytes, state_bytes, write_instruction
+from fedcart.shared.wire import state_bytes, write_instruction
 
 log = logging.getLogger("fedcart.rounds")
 
 
-def run_rounds(grid: Grid, agreement: Agreement, *, deadline_s: float, quorum: int | None = None) -> State:
+def run_rounds(
+    grid: Grid, agreement: Agreement, *, deadline_s: float, quorum: int | None = None, masked: MaskedSums | None = None
+) -> State:
     """Run the plan from its checkpoint, or from the start, to the end; returns the last state.
 
     After each round the logger `fedcart.rounds` says "round" at INFO with the fields of rounds.jsonl: round,
     stage, seconds, upload_bytes and download_bytes (all stores together), stores (that answered), failures
-    (class -> stores), ignored (replies), attempt; and rounds, the number of them. The round's checkpoint is on disk
-    by then.
+    (class -> stores), ignored (replies), attempt, aggregation; and rounds, the number of them. The round's checkpoint
+    is on disk by then.
 
     Args:
-      deadline_s: seconds from sending a round to the last reply that counts; also the messages' time to live.
+      deadline_s: seconds from sending a round (with `masked`: a flow of it) to the last reply that counts; also the
+        messages' time to live.
       quorum: least number of stores whose sum is used; None = all participants of the plan. Never fewer than the
         plan's min_survivors.
+      masked: opens the totals by secure aggregation; None = the stores' parts are added up in the clear.
 
     Raises:
       RoundFailed: a round ended below its quorum and no attempt is left.
@@ -58,36 +63,63 @@ def run_rounds(grid: Grid, agreement: Agreement, *, deadline_s: float, quorum: i
     else:
         state, first, used = checkpoint.state, checkpoint.round_index + 1, checkpoint.attempts_used
     for round_ in agreement.rounds[first:]:
-        state, used = _round(grid, agreement, round_, state, used, least, deadline_s)
+        state, used = _round(grid, agreement, round_, state, used, least, deadline_s, masked)
     return state
 
 
 def _round(
-    grid: Grid, agreement: Agreement, round_: Round, state: State, used: int, least: int, deadline_s: float
+    grid: Grid,
+    agreement: Agreement,
+    round_: Round,
+    state: State,
+    used: int,
+    least: int,
+    deadline_s: float,
+    masked: MaskedSums | None,
 ) -> tuple[State, int]:
     """One round with its repeats: the next state and the attempts used so far."""
     attempt = 0
     while True:
         started = time.monotonic()
         nodes = _wait_for_nodes(grid, agreement.plan.participants, deadline_s)
-        content = write_instruction(agreement.plan_hash, round_.index, state, attempt)
-        group = f"{round_.index}.{attempt}"
-        outcome = exchange(grid, nodes, content, round_.releases, group=group, deadline_s=deadline_s)
-        if len(outcome.answered) >= least:
+        try:
+            if masked is None:
+                outcome = _ask(grid, agreement, round_, state, attempt, nodes, least, deadline_s)
+            else:
+                outcome = masked.ask(round_, state, attempt, nodes, least)
             break
-        used, attempt = used + 1, attempt + 1
-        failed = _failed(round_, outcome, least, agreement.plan.participants)
-        if used >= agreement.plan.attempts:
-            raise failed
-        log.warning("%s; trying again", failed.message)
+        except RoundFailed as failed:
+            used, attempt = used + 1, attempt + 1
+            if used >= agreement.plan.attempts:
+                raise
+            log.warning("%s; trying again", failed.message)
     _refuse_overflow(round_, outcome)
-    sent = len(nodes) * state_bytes(state)
     state = agreement.learner.update(state, round_, values(round_, outcome))
-    line = _line(round_, outcome, sent, attempt, time.monotonic() - started)
+    line = _line(round_, outcome, attempt, time.monotonic() - started)
     checkpoint = Checkpoint(agreement.plan_hash, round_.index, state, used, line)
     save_checkpoint(agreement.directory, checkpoint)
     log.info("round", extra={**line, "rounds": len(agreement.rounds)})
     return state, used
+
+
+def _ask(
+    grid: Grid,
+    agreement: Agreement,
+    round_: Round,
+    state: State,
+    attempt: int,
+    nodes: list[int],
+    least: int,
+    deadline_s: float,
+) -> Outcome:
+    """The sum of what the stores send in the clear."""
+    content = write_instruction(agreement.plan_hash, round_.index, state, attempt)
+    group = f"{round_.index}.{attempt}"
+    outcome = exchange(grid, nodes, content, round_.releases, group=group, deadline_s=deadline_s)
+    if len(outcome.answered) < least:
+        raise _failed(round_, outcome, least, agreement.plan.participants)
+    outcome.download_bytes = len(nodes) * state_bytes(state)
+    return outcome
 
 
 def _wait_for_nodes(grid: Grid, participants: int, deadline_s: float) -> list[int]:
@@ -124,15 +156,16 @@ def _refuse_overflow(round_: Round, outcome: Outcome) -> None:
             raise ProtocolError(f"round {round_.index}: the sum of release {name!r} is not finite; it was not used")
 
 
-def _line(round_: Round, outcome: Outcome, sent: int, attempt: int, seconds: float) -> dict[str, Any]:
+def _line(round_: Round, outcome: Outcome, attempt: int, seconds: float) -> dict[str, Any]:
     return {
         "round": round_.index,
         "stage": round_.stage,
         "seconds": round(seconds, 6),
-        "upload_bytes": len(outcome.answered) * reply_bytes(round_.releases),
-        "download_bytes": sent,
+        "upload_bytes": outcome.upload_bytes,
+        "download_bytes": outcome.download_bytes,
         "stores": len(outcome.answered),
         "failures": outcome.failure_classes,
         "ignored": outcome.ignored,
         "attempt": attempt,
+        "aggregation": outcome.aggregation,
     }

@@ -86,12 +86,14 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
     "float64": np.dtype("<f8"),
     "int64": np.dtype("<i8"),
+    "uint32": np.dtype("<u4"),
+    "uint64": np.dtype("<u8"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def pack_array(array: npt.NDArray[Any]) -> Array:
-    """A float32, float64 or int64 array as Flower carries it, with one copy of its bytes."""
+    """An array of one of our types as Flower carries it, with one copy of its bytes."""
     name = _NAMES.get(array.dtype)
     if name is None:
         raise TypeError(f"{array.dtype} arrays are not sent, only {', '.join(_DTYPES)}")

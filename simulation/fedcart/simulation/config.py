@@ -126,12 +126,14 @@ class EvaluateConfig:
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """[engine]: how the two apps are run. Changes speed and memory, never a result, but for `drop_rate`: the
-    probability that a store misses a round, whose sum then lacks its customers."""
+    probability that a store misses a round, whose sum then lacks its customers. `aggregation` auto = SA1 for trust
+    distributed on in-process up to 100 stores, else plain: sums are then seen one by one."""
 
     name: Literal["in-process", "ray"] = "in-process"
     mode: Literal["copy", "wire", "lazy"] = "lazy"
     threads: int = number(1, at_least=1)
     drop_rate: float = number(0.0, at_least=0.0, at_most=0.9)
+    aggregation: Literal["auto", "SA1", "plain"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def write_run(
             "memoriser_is_null": memoriser_is_null(split),
         },
         **measurements(trainings, rankings),
-        "privacy": privacy(trainings, len(rounds)),
+        "privacy": privacy(trainings, rounds),
         "history": [
             {
                 "round": line["round"] + 1,
@@ -169,8 +169,8 @@ def comparisons() -> list[tuple[str, str]]:
     return [(name, label(name)) for name in ("local_only", "content", "memoriser", "random", *CENTRALIZED)]
 
 
-def privacy(trainings: Trainings, rounds_done: int) -> dict[str, Any]:
-    """What was promised and what each release cost."""
+def privacy(trainings: Trainings, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was promised and what each release cost; `lines`: of the finished rounds."""
     uncovered = ["The results were measured with all data in hand."]
     single = int((np.diff(trainings.partition.offsets) == 1).sum())
     if single and trainings.plan.trust != "local":
@@ -188,7 +188,19 @@ def privacy(trainings: Trainings, rounds_done: int) -> dict[str, Any]:
             uncovered.append("The bound on the number of customers was taken from the data.")
     one_store_each = trainings.config.privacy.overlap == "declared" or trainings.partition.one_store_each
     rounds = trainings.plan.rounds(trainings.catalogue)
-    return privacy_table(trainings.plan, rounds, rounds_done, one_store_each=one_store_each, uncovered=uncovered)
+    return privacy_table(
+        trainings.plan,
+        rounds,
+        len(lines),
+        one_store_each=one_store_each,
+        uncovered=uncovered,
+        aggregation=opened_by(lines),
+    )
+
+
+def opened_by(lines: list[dict[str, Any]]) -> str:
+    """`SA1` exactly when secure aggregation opened every total so far; `plain` otherwise, and before the first."""
+    return "SA1" if lines and all(line.get("aggregation") == "SA1" for line in lines) else "plain"
 
 
 def cost(rounds: list[dict[str, Any]], stores: int, seconds: float, sittings: int, peak_rss: int) -> dict[str, Any]:

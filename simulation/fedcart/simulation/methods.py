@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from fedcart.simulation.config import Config
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.partition import Partition
 from fedcart.simulation.progress import Progress
-from fedcart.simulation.simulated_stores import SimulatedStores
+from fedcart.simulation.simulated_stores import SimulatedStores, aggregation_of
 from fedcart.simulation.split import Split
 from fedcart.simulation.workspace import read_json
 
@@ -61,6 +61,8 @@ class Trainings:
         kept = self.coalition / CURVE
         self.curve: dict[int, float] = {int(k): v for k, v in read_json(kept).items()} if kept.exists() else {}
         self.plan_hash = content_hash(self.plan.document(self.catalogue))
+        self.aggregation = aggregation_of(self.plan, self.config.engine)
+        self.around = replace(self.around, masked=self.aggregation == "SA1")
 
     def federated(self) -> Ranking:
         """Train the coalition through both Flower apps, resuming where it stopped, and rank with its model."""
@@ -78,11 +80,13 @@ class Trainings:
             seed=self.config.seed,
             deadline_s=self.config.rounds.deadline_s,
             quorum=self.config.rounds.quorum,
+            aggregation=self.aggregation,
+            archive=self.around.transcripts,
         )
         finished = load_checkpoint(self.coalition, self.plan_hash)
         if finished is not None:  # it may have been stopped before its last round was measured
             self._measure(finished.round_index)
-        with on_rounds(self._round_ended):
+        with closing(self.around), on_rounds(self._round_ended):
             engines.run(self.coalition, len(self.partition.names), settings, around=self.around)
         return self._rank_model(self.split, self.progress.step)
 

@@ -16,7 +16,13 @@ PARAMETERS = "parameters"
 
 
 def privacy_table(
-    plan: Plan, rounds: tuple[Round, ...], rounds_done: int, *, one_store_each: bool, uncovered: list[str]
+    plan: Plan,
+    rounds: tuple[Round, ...],
+    rounds_done: int,
+    *,
+    one_store_each: bool,
+    uncovered: list[str],
+    aggregation: str = "plain",
 ) -> dict[str, Any]:
     """The table of a run of which `rounds_done` rounds are over.
 
@@ -24,13 +30,14 @@ def privacy_table(
       rounds: of the plan, with clips and noise.
       one_store_each: whether nobody is a customer of two stores.
       uncovered: sentences about the data and the evaluation.
+      aggregation: `SA1` where every total was opened by secure aggregation; else `plain`.
     """
     terms, cohort = plan.privacy, plan.cohort()
     return {
         "unit": "customer" if one_store_each else "customer_store_pair",
         "relation": "add_or_remove_one",
         "trust": plan.trust,
-        "aggregation": "plain",
+        "aggregation": aggregation,
         "epsilon": None if terms is None else terms.epsilon,
         "delta": None if terms is None else terms.delta,
         "accountant": None if terms is None else ACCOUNTANT,
@@ -40,7 +47,7 @@ def privacy_table(
         "min_survivors": None if cohort is None else cohort.min_survivors,
         **({} if terms is None or one_store_each else {"epsilon_in_stores": in_stores(plan, rounds)}),
         "releases": releases(plan, rounds, rounds_done),
-        "uncovered": [*limits(plan), *uncovered],
+        "uncovered": [*limits(plan, aggregation), *uncovered],
         "ledger": None if terms is None else "ledger/",
     }
 
@@ -91,12 +98,12 @@ def releases(plan: Plan, rounds: tuple[Round, ...], rounds_done: int) -> list[di
     return list(rows.values())
 
 
-def limits(plan: Plan) -> list[str]:
+def limits(plan: Plan, aggregation: str) -> list[str]:
     """What the mechanism itself does not cover."""
     if plan.privacy is None:
         return ["Nothing is covered: no noise was added, and the coordinator saw every store's sum."]
     found = []
-    if plan.trust == "distributed":
+    if plan.trust == "distributed" and aggregation == "plain":
         found.append(
             "The stores' sums were added in the clear: each holds only its share of the noise, and whoever saw them "
             "singly learned more than epsilon says. A coalition hides them by secure aggregation."

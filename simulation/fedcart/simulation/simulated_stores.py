@@ -1,24 +1,36 @@
 """What every store of a simulation brings to the gate: a ledger of its own, a key, and noise.
 
 DIR/ledger/store-0003.jsonl           stays with the results
-DIR/work/coalition/keys/              goes when the run is complete
+DIR/ledger/transcript/                of secure aggregation; stays too
+keys/, journals/                      beside the coalition's records; go when the run is complete
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fedcart.client.gate import Surroundings
-from fedcart.client.ledger_files import key_path, ledger_path
+from fedcart.client.ledger_files import LEDGERS, key_path, ledger_path
+from fedcart.client.masking import LedgerHead, StoreMasks
+from fedcart.server.masked_sums import KEY as COORDINATOR_KEY
+from fedcart.server.masked_sums import TRANSCRIPTS
+from fedcart.shared.agreement import Agreement
 from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import ConfigError
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.plan import Plan, exact
 from fedcart.shared.policy import simulated
 from fedcart.shared.privacy.accounting import dearest_charge
 from fedcart.shared.privacy.keystream import fresh
+from fedcart.shared.roster import ROSTER, Roster
+from fedcart.shared.secagg.parameters import MAX_COMPLETE
+from fedcart.simulation.config import EngineConfig
 from fedcart.simulation.rehearsal import RehearsalKeys
+
+JOURNALS = "journals"
 
 
 @dataclass(frozen=True)
@@ -28,19 +40,48 @@ class SimulatedStores:
     Attributes:
       results: directory in which `ledger/` stays.
       seed: of rehearsal noise; None = the operating system's.
+      masked: whether shares of noise leave behind a mask only. Else in the clear, which one person who holds all
+        stores' data may allow.
+      masks: store -> its part in secure aggregation, in this process's memory until `close`.
     """
 
     results: Path
     seed: int | None
+    masked: bool = False
+    masks: dict[int, StoreMasks] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, directory: str, store: int) -> Surroundings:
-        """Of one store; its share of noise may leave in the clear, since one person holds all stores here."""
+        """Of one store."""
         keys = fresh if self.seed is None else RehearsalKeys(self.seed, store)
 
         def open_ledger() -> Ledger:
             return Ledger.open(ledger_path(self.results, store), Identity.load(key_path(directory, store)))
 
-        return Surroundings(policy=simulated(), keys=keys, open_ledger=open_ledger, plain_shares=True)
+        if self.masked and store not in self.masks:
+            self.masks[store] = StoreMasks(
+                Agreement.open(directory),
+                store,
+                Identity.load(key_path(directory, store)),
+                Path(directory) / JOURNALS / f"store-{store:04d}.journal",
+                LedgerHead(ledger_path(self.results, store), open_ledger),
+            )
+        return Surroundings(
+            policy=simulated(),
+            keys=keys,
+            open_ledger=open_ledger,
+            plain_shares=not self.masked,
+            masks=self.masks.get(store),
+        )
+
+    def close(self) -> None:
+        """Erase all secrets of secure aggregation and give the journals back."""
+        while self.masks:
+            self.masks.popitem()[1].close()
+
+    @property
+    def transcripts(self) -> Path:
+        """Directory of secure aggregation's transcripts."""
+        return self.results / LEDGERS / TRANSCRIPTS
 
     def approve(self, directory: Path, plan: Plan, plan_hash: str, catalogue: Catalogue) -> None:
         """Start each store's ledger, with the plan in it; ledgers that a run left when it stopped go on."""
@@ -60,3 +101,37 @@ class SimulatedStores:
                 ledger.plan(
                     plan_hash, epsilon=epsilon, delta=plan.privacy.delta, dearest=dearest, attempts=plan.attempts
                 )
+        if self.masked and not (directory / ROSTER).exists():
+            self._enrol(directory, plan.participants)
+
+    def _enrol(self, directory: Path, stores: int) -> None:
+        """Write the roster: the coordinator's key, each store's, and the first lines of their ledgers."""
+        path = directory / COORDINATOR_KEY
+        coordinator = Identity.load(path) if path.exists() else Identity.create(path)
+        keys, ledgers = [], []
+        for store in range(stores):
+            identity = Identity.load(key_path(directory, store))
+            with Ledger.open(ledger_path(self.results, store), identity) as ledger:
+                keys.append(identity.public.hex())
+                ledgers.append(ledger.genesis)
+        (directory / JOURNALS).mkdir(exist_ok=True)
+        Roster(coordinator=coordinator.public.hex(), stores=tuple(keys), ledgers=tuple(ledgers)).save(
+            directory / ROSTER
+        )
+
+
+def aggregation_of(plan: Plan, engine: EngineConfig) -> Literal["SA1", "plain"]:
+    """How totals are opened: by secure aggregation wherever stores share one noise and this machine can.
+
+    Raises:
+      ConfigError: [engine] aggregation says SA1, and it cannot.
+    """
+    shared = plan.trust == "distributed"
+    able = shared and engine.name == "in-process" and plan.participants <= MAX_COMPLETE
+    if engine.aggregation == "SA1" and not able:
+        raise ConfigError(
+            f"[engine] aggregation SA1 with trust {plan.trust}, engine {engine.name} and {plan.participants} stores; "
+            "nothing was run",
+            f"it needs trust distributed, engine in-process and at most {MAX_COMPLETE} stores; else aggregation auto",
+        )
+    return "SA1" if able and engine.aggregation != "plain" else "plain"

@@ -56,7 +56,7 @@ class RoundSum:
         self.confirmed: ConfirmRequest | None = None
         self.asked: UnmaskRequest | None = None
         self.offences: list[Offence] = []
-        self._sum = words(pins.length, pins.bits)
+        self._sum = words(pins.words_of(train.release), pins.bits)
         self._opened: Integers | None = None
 
     def train_request(self) -> bytes:
@@ -71,7 +71,7 @@ class RoundSum:
             raise ProtocolError(f"store {signed.sender} has uploaded already; the second vector was not used")
         if self.survivors:
             raise ProtocolError(f"store {signed.sender} came after the survivor set was fixed; not used")
-        check_words(vector, self._pins.length, self._pins.bits)
+        check_words(vector, len(self._sum), self._pins.bits)
         if self._check_vectors and vector_hash(vector) != signed.value:
             raise ProtocolError(f"store {signed.sender} sent another vector than it signed; it was not used")
         np.add(self._sum, vector, out=self._sum)

@@ -202,7 +202,7 @@ class Participant:
             self._round = _Round(train, train.context())
             with self._closing(train.round):
                 made = vector(train)
-                check_words(made, self._pins.length, self._pins.bits)
+                check_words(made, self._pins.words_of(train.release), self._pins.bits)
                 cohort = {j: self._peers[j].rounds[train.round][0] for j in train.cohort if j != self._index}
                 add_masks(made, mask_keys(secrets, self._index, train.round, self._round.context, cohort))
                 del secrets.rounds[train.round]
@@ -215,6 +215,12 @@ class Participant:
             upload = Upload(made, self._round.word)
             self._round.upload = digest("request", raw), upload
             return upload
+
+    def forget_upload(self) -> None:
+        """Let go of y, where the transport asks once: a second identical TRAIN is then refused, not answered."""
+        with self._alone():
+            if self._round is not None:
+                self._round.upload = None
 
     def confirm(self, raw: bytes) -> bytes:
         """CONFIRM: sign the one survivor set of this round."""

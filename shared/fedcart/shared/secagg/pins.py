@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from fedcart.shared.errors import ConfigError, PrivacyRefused
+from fedcart.shared.errors import ConfigError, PrivacyRefused, ProtocolError
 from fedcart.shared.secagg.keys import digest, ids
 from fedcart.shared.secagg.masks import Bits
 from fedcart.shared.secagg.parameters import SecAggCohort
@@ -22,6 +22,7 @@ class Pins:
       cohort: n, c, m.
       rounds: R, rounds in a block (an epoch has one block), 1 .. 1024.
       length: d, words in a vector.
+      lengths: d of each release, in the plan's order, where releases differ; then `length` is the largest.
       bits: 32 or 64.
       identities: roster index -> Ed25519 public key, for the n participants of the plan.
       coordinator: the coordinator's Ed25519 public key.
@@ -36,6 +37,7 @@ class Pins:
     bits: Bits
     identities: Mapping[int, bytes]
     coordinator: bytes
+    lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.identities) != self.cohort.participants:
@@ -47,8 +49,22 @@ class Pins:
             raise ConfigError("a roster index lies outside 0 .. 65534; nothing was started")
         if not 1 <= self.rounds <= 1024 or not 0 <= self.length < 2**32 or self.bits not in (32, 64):
             raise ConfigError("rounds, length or bits lie outside 1 .. 1024, 0 .. 2^32 - 1, 32 or 64; nothing started")
+        if self.lengths and (min(self.lengths) < 0 or max(self.lengths) != self.length):
+            raise ConfigError("the releases' lengths do not end at the largest; nothing was started")
         if any(len(word) != HASH for word in (self.run, self.roster, self.plan)):
             raise ConfigError("the hashes of run, roster and plan have 32 bytes each; nothing was started")
+
+    def words_of(self, release: int) -> int:
+        """d of one release.
+
+        Raises:
+          ProtocolError: the plan has no such release.
+        """
+        if not self.lengths:
+            return self.length
+        if not 0 <= release < len(self.lengths):
+            raise ProtocolError(f"release {release} is not one of the plan's {len(self.lengths)}; nothing was computed")
+        return self.lengths[release]
 
     def tag(self, epoch: int) -> bytes:
         """H(run, epoch, roster, plan): what binds every message to this epoch."""

@@ -27,6 +27,9 @@ class EngineSettings:
       seed: of those coins.
       deadline_s: seconds a round may take.
       quorum: least number of stores whose sum is used. None = all, or with a drop_rate more than half.
+      aggregation: `SA1`: stores mask what they send, and totals are opened by secure aggregation; in-process only,
+        since a store's secrets stay in one process. `plain`: their parts are added up in the clear.
+      archive: directory of SA1's transcripts; None = in the run's directory.
     """
 
     name: Literal["in-process", "ray"] = "in-process"
@@ -36,6 +39,8 @@ class EngineSettings:
     seed: int = 0
     deadline_s: float = 3600.0
     quorum: int | None = None
+    aggregation: Literal["SA1", "plain"] = "plain"
+    archive: Path | None = None
 
     def __post_init__(self) -> None:
         if self.name not in ("in-process", "ray") or self.mode not in ("copy", "wire", "lazy"):
@@ -44,6 +49,13 @@ class EngineSettings:
             raise ConfigError(
                 f"threads {self.threads}, drop_rate {self.drop_rate}, deadline_s {self.deadline_s}: at least 1, in "
                 "[0, 1), positive; nothing was run"
+            )
+
+        if self.aggregation == "SA1" and self.name != "in-process":
+            raise ConfigError(
+                f"engine {self.name!r} with aggregation SA1: a store's secrets live in one process, and this engine "
+                "keeps none between messages; nothing was run",
+                "use engine in-process, or aggregation plain",
             )
 
     def least(self, stores: int) -> int:

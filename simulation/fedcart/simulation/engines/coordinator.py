@@ -23,5 +23,8 @@ def run_coordinator(
         "run-dir": str(directory),
         "deadline-s": settings.deadline_s,
         "quorum": settings.least(stores),
+        "aggregation": settings.aggregation,
     }
+    if settings.archive is not None:
+        config["archive"] = str(settings.archive)
     app(grid=grid, context=Context(grid.run.run_id, SUPERLINK_NODE_ID, {}, RecordDict(), config))

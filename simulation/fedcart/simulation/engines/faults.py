@@ -6,7 +6,7 @@ Which store and round fails is decided by a hook that sees their numbers only, n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ from fedcart.shared.flower_compat import (
     SUPERLINK_NODE_ID,
     UNAVAILABLE,
     ArrayRecord,
+    ConfigRecord,
     Error,
     Grid,
     Message,
@@ -24,9 +25,12 @@ from fedcart.shared.flower_compat import (
     Run,
     set_message_id,
 )
-from fedcart.shared.wire import TOTALS
+from fedcart.shared.secagg_wire import FLOWS, Flow
 
 Kind = Literal["drop", "silent", "delay", "raise", "corrupt", "duplicate", "foreign"]
+LOST = ("drop", "silent", "raise")
+"""Kinds of a message that its store never hears of."""
+_FLOW_NUMBERS: dict[str, int] = {flow: number for number, flow in enumerate(FLOWS)}
 
 
 @dataclass(frozen=True)
@@ -34,28 +38,40 @@ class Fault:
     """What happens to one store's part in one try of a round.
 
     Attributes:
-      kind: `drop`: the SuperLink reports the node dead, from its own number, and the store never hears of the
-        round. `silent`: the same and nobody says so. `delay`: the reply can be had after `seconds`. `raise`: the
-        app raised. `corrupt`: an array lost its last bytes. `duplicate`: the reply comes twice. `foreign`: a
-        stranger's reply comes with it.
+      kind: `drop`: the SuperLink reports the node dead, from its own number, and the store never hears of it.
+        `silent`: the same and nobody says so. `delay`: the reply can be had after `seconds`. `raise`: the app raised.
+        `corrupt`: the reply lost its last bytes. `duplicate`: the reply comes twice. `foreign`: a stranger's reply
+        comes with it.
       seconds: of `delay`, from sending.
+      flow: that it hits. With secure aggregation a round has several: `drop`, `silent` and `raise` hit every later flow
+        of the round too.
     """
 
     kind: Kind
     seconds: float = 0.0
+    flow: Flow = "train"
+
+    def hits(self, flow: str) -> bool:
+        """Whether a message of `flow` is lost or spoilt."""
+        if self.kind in LOST:
+            return _FLOW_NUMBERS[self.flow] <= _FLOW_NUMBERS[flow]
+        return self.flow == flow
 
 
 FaultHook = Callable[[int, int, int], Fault | None]
 """(store, round, attempt) -> what goes wrong, or None."""
 
 
-def coin_drops(rate: float, seed: int, then: FaultHook | None = None) -> FaultHook:
-    """Drop a store from a round with probability `rate`, the same for the same (seed, store, round, attempt)."""
+def coin_drops(rate: float, seed: int, then: FaultHook | None = None, flows: Sequence[Flow] = ("train",)) -> FaultHook:
+    """Drop a store from a round with probability `rate`, the same for the same (seed, store, round, attempt).
+
+    `flows`: from which flow of the round on; of several, one by the same coin.
+    """
 
     def hook(store: int, round_index: int, attempt: int) -> Fault | None:
         coin = np.random.default_rng((seed, round_index, attempt, store)).random()
         if coin < rate:
-            return Fault("drop")
+            return Fault("drop", flow=flows[int(coin / rate * len(flows))])
         return then(store, round_index, attempt) if then is not None else None
 
     return hook
@@ -93,11 +109,11 @@ class FaultyGrid(Grid):
         passed: list[Message] = []
         lost: list[str] = []
         for message in messages:
-            round_index, _, attempt = message.metadata.group_id.partition(".")
+            round_index, attempt, flow = (*message.metadata.group_id.split("."), "train")[:3]
             fault = self._hook(self._stores[message.metadata.dst_node_id], int(round_index), int(attempt))
-            if fault is None:
+            if fault is None or not fault.hits(flow):
                 passed.append(message)
-            elif fault.kind in ("drop", "silent", "raise"):
+            elif fault.kind in LOST:
                 message_id = f"lost-{message.metadata.dst_node_id}-{message.metadata.group_id}"
                 set_message_id(message, message_id)
                 lost.append(message_id)
@@ -145,8 +161,11 @@ def _spoil(reply: Message, fault: Fault) -> list[Message]:
         stranger.metadata.__dict__["_reply_to_message_id"] = "nobody's"
         return [stranger, reply]
     if fault.kind == "corrupt" and reply.has_content():
-        record = reply.content[TOTALS]
-        assert isinstance(record, ArrayRecord)
-        for packed in record.values():
-            packed.data = packed.data[:-8]
+        for record in reply.content.values():
+            if isinstance(record, ArrayRecord):
+                for packed in record.values():
+                    packed.data = packed.data[:-8]
+            elif isinstance(record, ConfigRecord):
+                for name, value in record.items():
+                    record[name] = value[:-8] if isinstance(value, bytes) else value
     return [reply]

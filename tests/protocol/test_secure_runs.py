@@ -1,0 +1,177 @@
+"""Secure sums through both apps: the plain run's bits, whoever drops out when; fails closed, repeats, resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fedcart.client.ledger_files import ledger_path
+from fedcart.server.checkpoint import read_lines
+from fedcart.shared.errors import ConfigError, RoundFailed
+from fedcart.shared.secagg.replay import AuditedRound, verify_transcript
+from fedcart.shared.secagg.transcript import Transcript
+from fedcart.simulation.engines import EngineSettings
+from fedcart.simulation.engines.faults import Fault, FaultHook, coin_drops
+from secure_run import SecureRun
+from small_run import final_hash
+
+LEARNERS = ("popularity", "gram", "als", "mf")
+
+
+def audited(secure: SecureRun) -> list[tuple[AuditedRound, ...]]:
+    """Every archived epoch, verified."""
+    paths = sorted(secure.archive.glob("epoch-*.json"))
+    return [verify_transcript(Transcript.parse(path.read_bytes()), secure.pins()) for path in paths]
+
+
+def both(directory: Path, learner: str, stores: int, attempts: int = 1) -> tuple[SecureRun, SecureRun]:
+    return tuple(  # type: ignore[return-value]
+        SecureRun(directory / name, stores, learner, masked, attempts)
+        for name, masked in (("plain", False), ("masked", True))
+    )
+
+
+@pytest.mark.parametrize("stores", [3, 5, 8])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_the_masked_run_ends_on_the_plain_runs_bits(tmp_path: Path, learner: str, stores: int) -> None:
+    plain, masked = both(tmp_path, learner, stores)
+    plain.run()
+    masked.run()
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+    assert {line["aggregation"] for line in read_lines(plain.directory)} == {"plain"}
+    assert {line["aggregation"] for line in read_lines(masked.directory)} == {"SA1"}
+    (rounds,) = audited(masked)
+    assert [(one.release, one.opened) for one in rounds] == [(i, True) for i in range(len(masked.agreement.rounds))]
+
+
+def test_small_plans_travel_in_32_bits_and_large_ones_in_64(tmp_path: Path) -> None:
+    assert SecureRun(tmp_path / "small", 5, "popularity").pins().bits == 32
+    assert SecureRun(tmp_path / "large", 5, "gram").pins().bits == 64
+
+
+@pytest.mark.parametrize("mode", ["copy", "wire"])
+def test_every_mode_of_the_engine_ends_on_the_same_bits(tmp_path: Path, mode: str) -> None:
+    plain, masked = both(tmp_path, "als", 5)
+    plain.run()
+    masked.run(mode=mode, threads=3)
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("stores", [5, 8])
+def test_drops_before_the_upload_leave_the_plain_runs_bits_without_those_stores(
+    tmp_path: Path, learner: str, stores: int
+) -> None:
+    plain, masked = both(tmp_path, learner, stores, attempts=3)
+    hook = few(coin_drops(0.2, 1))
+    plain.run(hook)
+    masked.run(hook)
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+    assert [x["stores"] for x in read_lines(masked.directory)] == [x["stores"] for x in read_lines(plain.directory)]
+
+
+def few(hook: FaultHook, most: int = 1) -> FaultHook:
+    """At most `most` stores a round: the cohorts here forgive one missing upload, three missing words of eight."""
+
+    def limited(store: int, round_index: int, attempt: int) -> Fault | None:
+        earlier = sum(hook(other, round_index, attempt) is not None for other in range(store))
+        return None if earlier >= most else hook(store, round_index, attempt)
+
+    return limited
+
+
+@pytest.mark.parametrize("flow", ["confirm", "unmask"])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_drops_after_the_upload_change_nothing(tmp_path: Path, learner: str, flow: str) -> None:
+    plain, masked = both(tmp_path, learner, 8)
+    plain.run()
+    masked.run(few(coin_drops(0.2, 3, flows=(flow,)), 3))  # type: ignore[arg-type]
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+    assert all(line["stores"] == 8 for line in read_lines(masked.directory))
+
+
+@pytest.mark.parametrize("flow", ["keys", "boxes", "deliver"])
+def test_a_store_that_misses_a_flow_of_the_epoch_sits_it_out(tmp_path: Path, flow: str) -> None:
+    plain, masked = both(tmp_path, "mf", 5)
+    plain.run(lambda store, *_: Fault("drop") if store == 2 else None)
+    masked.run(
+        lambda store, round_index, _: Fault("drop", flow=flow) if (store, round_index) == (2, 0) else None  # type: ignore[arg-type]
+    )
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+    assert [line["stores"] for line in read_lines(masked.directory)] == [4, 4]
+
+
+@pytest.mark.parametrize("kind", ["silent", "raise", "corrupt", "duplicate", "foreign", "delay"])
+@pytest.mark.parametrize("flow", ["keys", "boxes", "train", "confirm", "unmask"])
+def test_whatever_goes_wrong_at_one_store_the_total_is_exact(tmp_path: Path, kind: str, flow: str) -> None:
+    plain, masked = both(tmp_path, "popularity", 5)
+    missing = kind in ("silent", "raise", "corrupt") and flow in ("keys", "boxes", "train")
+    plain.run(lambda store, *_: Fault("drop") if store == 1 and missing else None)
+    fault = Fault(kind, seconds=0.01, flow=flow)  # type: ignore[arg-type]
+    masked.run(lambda store, *_: fault if store == 1 else None, deadline_s=0.6 if kind == "silent" else 60.0)
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+
+
+@pytest.mark.parametrize("flow", ["keys", "boxes", "train", "confirm", "unmask"])
+def test_below_the_floor_the_round_fails_and_nothing_is_opened(tmp_path: Path, flow: str) -> None:
+    secure = SecureRun(tmp_path, 5)
+    with pytest.raises(RoundFailed, match="the state is that of the round before"):
+        secure.run(lambda store, *_: Fault("drop", flow=flow) if store < 2 else None)  # type: ignore[arg-type]
+    assert read_lines(tmp_path) == []
+    assert not any(one.opened for rounds in audited(secure) for one in rounds)
+
+
+def test_a_quorum_above_the_plans_floor_is_kept(tmp_path: Path) -> None:
+    secure = SecureRun(tmp_path, 5)
+    with pytest.raises(RoundFailed, match="4 stores uploaded, 5 needed"):
+        secure.run(lambda store, *_: Fault("drop") if store == 0 else None, quorum=5)
+    assert not any(one.opened for rounds in audited(secure) for one in rounds)
+
+
+@pytest.mark.parametrize("flow", ["train", "confirm", "unmask"])
+def test_a_failed_round_is_repeated_under_another_number_with_its_own_charge(tmp_path: Path, flow: str) -> None:
+    secure = SecureRun(tmp_path, 5, "gram", attempts=2)
+
+    def hook(store: int, round_index: int, attempt: int) -> Fault | None:
+        return Fault("drop", flow=flow) if store < 2 and (round_index, attempt) == (1, 0) else None  # type: ignore[arg-type]
+
+    secure.run(hook)
+    epochs = audited(secure)
+    assert [line["attempt"] for line in read_lines(tmp_path)] == [0, 1]
+    (rounds,) = epochs
+    assert [(one.round, one.release, one.opened) for one in rounds] == [(0, 0, True), (1, 1, False), (2, 1, True)]
+    charges = [
+        (line["body"]["round"], line["body"]["attempt"])
+        for line in map(json.loads, ledger_path(tmp_path / "results", 4).read_bytes().splitlines())
+        if line["kind"] == "charge"
+    ]
+    assert {(1, 0), (1, 1)} <= set(charges)
+
+
+def test_a_run_of_more_rounds_than_an_epoch_begins_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedcart.shared.roster.MOST_EPOCH_ROUNDS", 2)
+    plain, masked = both(tmp_path, "als", 5)
+    plain.run()
+    masked.run()
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+    assert [[one.round for one in rounds] for rounds in audited(masked)] == [[0, 1], [0]]
+
+
+def test_a_run_that_stopped_goes_on_in_a_new_epoch_with_the_same_end(tmp_path: Path) -> None:
+    once, twice = SecureRun(tmp_path / "once", 5, "als"), SecureRun(tmp_path / "twice", 5, "als")
+    once.run()
+    with pytest.raises(RoundFailed):
+        twice.run(
+            lambda store, round_index, _: Fault("drop", flow="unmask") if round_index == 1 and store < 2 else None
+        )
+    again = SecureRun(tmp_path / "twice", 5, "als")
+    again.run()
+    assert final_hash(twice.directory) == final_hash(once.directory)
+    assert [[one.release for one in rounds] for rounds in audited(again)] == [[0, 1], [1, 2]]
+
+
+def test_masks_need_the_engine_that_keeps_secrets_in_one_process() -> None:
+    with pytest.raises(ConfigError, match="keeps none between messages"):
+        EngineSettings(name="ray", aggregation="SA1")
