@@ -28,6 +28,7 @@ from fedcart.shared.ledger.verify import verify  # noqa: E402
 from fedcart.shared.policy import Limits, Policy, Require  # noqa: E402
 from fedcart.shared.privacy.accounting import epsilon, release_rho, round_rho, run_rho  # noqa: E402
 from fedcart.shared.privacy.grid import grid, share_variance  # noqa: E402
+from fedcart.shared.privacy.keystream import fresh  # noqa: E402
 from private_run import around, seeded, start_ledger  # noqa: E402
 from small_run import write_small_run  # noqa: E402
 
@@ -200,12 +201,13 @@ def test_a_store_without_customers_steps_with_noise_on_every_row(tmp_path):
         assert np.all(lane != 0)
 
 
-def test_each_step_has_noise_of_its_own_at_the_declared_scale_and_five_percent_would_show(tmp_path, monkeypatch):
+@pytest.mark.parametrize("keys", [fresh, seeded])
+def test_each_step_has_noise_of_its_own_at_the_declared_scale_and_five_percent_would_show(tmp_path, monkeypatch, keys):
     """80,000 numbers: the empirical variance errs by .5 % (one sigma); 6 sigma = one false alarm in 5e8."""
     agreement = trained(tmp_path, items=20_000)
     seen: list[Any] = []
     monkeypatch.setattr(LocalSteps, "move", lambda self, total: seen.append(total.copy()))
-    ask(tmp_path, agreement, empty(tmp_path))
+    ask(tmp_path, agreement, empty(tmp_path), keys=keys)
     step = agreement.rounds[0].step
     declared = share_variance(step, 1) * grid(step).unit ** 2
     assert len(seen) == STEPS
