@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 import click
 import pytest
 
+from fedcart.client.approve import accept, look
+from fedcart.shared.agreement import Agreement
+from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.ledger.verify import verify
+from fedcart.shared.policy import Policy
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
 from plan_kit import PLAN_TOML, POLICY_TOML, Desk
 
@@ -157,6 +162,26 @@ def test_refuses_another_coordinator(desk: Desk) -> None:
     digest = PlanSignatures.load(desk.plans / SIGNATURES).plan_hash
     PlanSignatures.sign(digest, stranger).save(desk.plans / SIGNATURES)
     refused(desk, 3, stranger.fingerprint[:16], desk.coordinator.fingerprint[:16], "nothing was approved or released")
+
+
+def test_bytes_that_nobody_signed_are_not_even_read_as_a_plan(desk: Desk) -> None:
+    desk.edit_plan(lambda plan: plan.update(epsilom=1), sign=False)
+    refused(desk, 3, "the plan beside it is", "nothing was approved or released")
+
+
+def test_a_plan_swapped_while_it_is_read_is_not_approved(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    swapped = dataclasses.replace(Agreement.open(desk.plans), plan_hash="0" * 64)
+    monkeypatch.setattr(Agreement, "open", lambda _: swapped)
+    refused(desk, 3, "the plan beside it is 0000", "nothing was approved or released")
+
+
+def test_what_the_policy_does_not_allow_is_not_accepted_by_any_way(desk: Desk) -> None:
+    policy = Policy.load(desk.home / "policy.toml")
+    with Ledger.open(desk.home / "ledger.jsonl", desk.store) as ledger:
+        seen = look(desk.plans, policy, ledger, desk.store)
+        with pytest.raises(PrivacyRefused, match="too dear"):
+            accept(dataclasses.replace(seen, objections=("too dear",)), ledger, desk.store)
+    assert [line["kind"] for line in desk.ledger_lines()] == ["genesis"]
 
 
 # ---- the plan
