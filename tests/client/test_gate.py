@@ -232,3 +232,29 @@ def test_what_earlier_plans_spent_counts(tmp_path):
     with pytest.raises(PrivacyRefused, match=r"would bring the total to epsilon 6\."):
         ask(tmp_path, other, policy=once)
     assert kinds(tmp_path).count("charge") == 1
+
+
+def test_no_more_rounds_are_repeated_than_the_plan_pays_for(tmp_path):
+    """Two rounds and three attempts in all: a coordinator that asks for every round three times is refused."""
+    agreement = small(tmp_path, "gram", attempts=3)
+    state, answered = agreement.learner.initial_state(agreement.catalogue, 0), 0
+    for attempt in range(3):
+        for index in (1, 0):
+            public = state if index == 0 else agreement.learner.update(state, agreement.rounds[0], zeros(agreement))
+            records = StoreRecords.open(tmp_path, 0, index)
+            try:
+                release(agreement, agreement.rounds[index], attempt, public, records, around(tmp_path))
+                answered += 1
+            except PrivacyRefused as refused:
+                told = str(refused)
+    assert "more often than the plan's epsilon pays for" in told
+    assert 3 <= answered < 6
+    with open_store_ledger(tmp_path, 0) as ledger:
+        assert ledger.epsilon(1e-4) <= 4.0
+        assert ledger.plan_rho(agreement.plan_hash) == sum(
+            Fraction(line["body"]["rho"]) for line in lines(tmp_path) if line["kind"] == "charge"
+        )
+
+
+def zeros(agreement: Agreement) -> dict[str, Any]:
+    return {x.name: np.zeros(x.shape) for x in agreement.rounds[0].releases}

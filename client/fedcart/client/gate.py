@@ -122,12 +122,7 @@ def with_noise(
     """Charge, add up, clamp where words of 32 bits come next, add noise, record."""
     honest = agreement.plan.honest
     with around.open_ledger() as ledger:
-        fresh_charges = [x for x in round_.charges if not _repeats_a_rehearsal(ledger, agreement, round_, attempt, x)]
-        cost = sum((release_rho(x, honest) for x in fresh_charges), Fraction(0))
-        allowed = run_rho(agreement.rounds, honest, agreement.plan.attempts)
-        around.policy.check_within_plan(ledger, agreement.plan_hash, cost, allowed)
-        around.policy.check_charge(ledger, cost, now())
-        charges = {x.name: _charge(ledger, agreement, round_, attempt, x) for x in round_.charges}
+        charges = _charge_round(ledger, agreement, round_, attempt, around.policy)
 
         def add_noise(wanted: Release, total: Int64Array) -> None:
             charge = charges[wanted.name]
@@ -187,14 +182,28 @@ def _train(
     return steps.changes(1 / plan.participants)
 
 
+def _charge_round(
+    ledger: Ledger, agreement: Agreement, round_: Round, attempt: int, policy: Policy
+) -> dict[str, Charged | None]:
+    """Charge all of a round's releases, once plan and policy have room for every one of them."""
+    plan = agreement.plan
+    if not 0 <= attempt < plan.attempts:
+        raise PrivacyRefused(
+            f"attempt {attempt} of round {round_.index}, and the plan pays for {plan.attempts}; nothing was released"
+        )
+    due = [x for x in round_.charges if not _repeats_a_rehearsal(ledger, agreement, round_, attempt, x)]
+    cost = sum((release_rho(x, plan.honest) for x in due), Fraction(0))
+    allowed = run_rho(agreement.rounds, plan.honest, plan.attempts)
+    policy.check_within_plan(ledger, agreement.plan_hash, cost, allowed)
+    policy.check_charge(ledger, cost, now())
+    return {x.name: _charge(ledger, agreement, round_, attempt, x) for x in round_.charges}
+
+
 def _charge(ledger: Ledger, agreement: Agreement, round_: Round, attempt: int, wanted: Release) -> Charged | None:
     """The charge of one release. None in a rehearsal that charged it before and stopped: the seed gives the same noise
     again, so what leaves is the same and no second release."""
     plan, terms = agreement.plan, agreement.plan.privacy
-    if terms is None or not 0 <= attempt < plan.attempts:
-        raise PrivacyRefused(
-            f"attempt {attempt} of round {round_.index}, and the plan pays for {plan.attempts}; nothing was released"
-        )
+    assert terms is not None
     if _repeats_a_rehearsal(ledger, agreement, round_, attempt, wanted):
         return None
     return ledger.charge(

@@ -10,6 +10,8 @@ from fedcart.shared.learners.base import Round
 from fedcart.shared.plan import Plan
 from fedcart.shared.privacy.accounting import OVERLAPS, epsilon, overlap_rho, release_rho, run_rho
 
+FLOAT_FACTORS = ("als", "mf", "ncf")
+"""Learners that solve or fit something before the kernel rounds it."""
 ACCOUNTANT = "zCDP of the discrete Gaussian"
 PARAMETERS = "parameters"
 """Row of what leaves after local steps."""
@@ -103,6 +105,11 @@ def limits(plan: Plan, aggregation: str) -> list[str]:
     if plan.privacy is None:
         return ["Nothing is covered: no noise was added, and the coordinator saw every store's sum."]
     found = []
+    if plan.learner in FLOAT_FACTORS:
+        found.append(
+            "Customers' factors are computed in floats, in batches, before they are clipped: their last bits may "
+            "depend on who else is in the batch."
+        )
     if plan.trust == "distributed" and aggregation == "plain":
         found.append(
             "The stores' sums were added in the clear: each holds only its share of the noise, and whoever saw them "
