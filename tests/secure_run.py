@@ -34,6 +34,7 @@ class SecureRun:
     learner: str = "popularity"
     masked: bool = True
     attempts: int = 1
+    seed: int | None = SEED
     more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class SecureRun:
             attempts=self.attempts,
             **settings,
         )
-        self.around = SimulatedStores(self.directory / "results", SEED, masked=self.masked)
+        self.around = SimulatedStores(self.directory / "results", self.seed, masked=self.masked)
         self.around.approve(self.directory, self.agreement.plan, self.agreement.plan_hash, self.agreement.catalogue)
 
     @property

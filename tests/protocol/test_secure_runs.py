@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from fedcart.client.ledger_files import ledger_path
 from fedcart.server.checkpoint import read_lines
 from fedcart.shared.errors import ConfigError, RoundFailed
+from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.replay import AuditedRound, verify_transcript
 from fedcart.shared.secagg.transcript import Transcript
 from fedcart.simulation.engines import EngineSettings
@@ -17,6 +23,7 @@ from fedcart.simulation.engines.faults import Fault, FaultHook, coin_drops
 from secure_run import SecureRun
 from small_run import final_hash
 
+TESTS = Path(__file__).parents[1]
 LEARNERS = ("popularity", "gram", "als", "mf")
 
 
@@ -42,6 +49,7 @@ def test_the_masked_run_ends_on_the_plain_runs_bits(tmp_path: Path, learner: str
     assert final_hash(masked.directory) == final_hash(plain.directory)
     assert {line["aggregation"] for line in read_lines(plain.directory)} == {"plain"}
     assert {line["aggregation"] for line in read_lines(masked.directory)} == {"SA1"}
+    assert Pins.parse((masked.archive / "pins.json").read_bytes()) == masked.pins()
     (rounds,) = audited(masked)
     assert [(one.release, one.opened) for one in rounds] == [(i, True) for i in range(len(masked.agreement.rounds))]
 
@@ -170,6 +178,51 @@ def test_a_run_that_stopped_goes_on_in_a_new_epoch_with_the_same_end(tmp_path: P
     again.run()
     assert final_hash(twice.directory) == final_hash(once.directory)
     assert [[one.release for one in rounds] for rounds in audited(again)] == [[0, 1], [1, 2]]
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from fedcart.client.masking import StoreMasks
+from secure_run import SecureRun
+
+answer = StoreMasks.answer
+def slowly(self, *arguments):
+    time.sleep(0.01)
+    return answer(self, *arguments)
+StoreMasks.answer = slowly
+secure = SecureRun(Path(sys.argv[1]), 5, "als", more={"sweeps": 6})
+print("ready", flush=True)
+secure.run()
+print("done", flush=True)
+"""
+
+
+def killed(directory: Path, after: float) -> bool:
+    """Run in a child process; kill -9 it after some seconds. Whether it was still running."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+    command = [sys.executable, "-c", CHILD, str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        return "done" not in process.stdout.read()
+
+
+def test_killed_and_run_again_it_ends_on_the_same_bits_in_a_later_epoch(tmp_path: Path) -> None:
+    more = {"sweeps": 6}
+    once = SecureRun(tmp_path / "once", 5, "als", more=more)
+    once.run()
+    assert sum(killed(tmp_path / "twice", after) for after in (0.3, 0.6)) >= 1
+    before = read_lines(tmp_path / "twice")
+    again = SecureRun(tmp_path / "twice", 5, "als", more=more)
+    again.run()
+    assert final_hash(again.directory) == final_hash(once.directory)
+    assert read_lines(tmp_path / "twice")[: len(before)] == before
+    assert {line["aggregation"] for line in read_lines(again.directory)} == {"SA1"}
+    last = audited(again)[-1]
+    assert [one.release for one in last] == list(range(len(before), len(again.agreement.rounds)))
 
 
 def test_masks_need_the_engine_that_keeps_secrets_in_one_process() -> None:

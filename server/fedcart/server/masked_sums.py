@@ -35,6 +35,7 @@ from fedcart.shared.storage import named_failures, replace_bytes
 from fedcart.shared.wire import state_bytes
 
 KEY, JOURNAL, TRANSCRIPTS = Path("keys") / "coordinator.key", "coordinator.journal", "transcript"
+PINS = "pins.json"
 UNREACHED = ("NodeUnavailable", "NoReply", "NotSent")
 """Failures after which a store may still hold its secrets; after any other its epoch may be over."""
 Add = Callable[[bytes], int]
@@ -67,7 +68,7 @@ class MaskedSums:
     """Opens the totals of one run. Close it: it holds the lock on the coordinator's journal.
 
     Attributes:
-      archive: directory of one transcript an epoch, epoch-0000.json and so on.
+      archive: directory of one transcript an epoch, epoch-0000.json and so on, and of the pins to check them with.
     """
 
     def __init__(self, grid: Grid, agreement: Agreement, *, deadline_s: float, archive: Path | None = None) -> None:
@@ -174,6 +175,8 @@ class MaskedSums:
         entered = self._epoch.aggregator
         with named_failures(self.archive, "create"):
             self.archive.mkdir(parents=True, exist_ok=True)
+        if not (self.archive / PINS).exists():
+            replace_bytes(self.archive / PINS, self._pins.to_bytes())
         replace_bytes(self.archive / f"epoch-{entered.epoch:04d}.json", transcript_of(entered).to_bytes())
 
     # --- flows

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from fedcart.shared.errors import ConfigError, PrivacyRefused, ProtocolError
+from fedcart.shared.canonical import canonical_bytes
+from fedcart.shared.errors import ConfigError, DataError, PrivacyRefused, ProtocolError
 from fedcart.shared.secagg.keys import digest, ids
 from fedcart.shared.secagg.masks import Bits
 from fedcart.shared.secagg.parameters import SecAggCohort
 
 HASH = 32
+HASHES = ("run", "roster", "plan", "coordinator")
+"""Fields of 32 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +57,45 @@ class Pins:
             raise ConfigError("the releases' lengths do not end at the largest; nothing was started")
         if any(len(word) != HASH for word in (self.run, self.roster, self.plan)):
             raise ConfigError("the hashes of run, roster and plan have 32 bytes each; nothing was started")
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: what an archive of transcripts keeps beside them."""
+        cohort = self.cohort
+        return canonical_bytes(
+            {
+                **{name: getattr(self, name).hex() for name in HASHES},
+                "cohort": [cohort.participants, cohort.colluders, cohort.minimum],
+                **{name: getattr(self, name) for name in ("rounds", "length", "bits")},
+                "lengths": list(self.lengths),
+                "identities": {f"{index:05d}": key.hex() for index, key in self.identities.items()},
+            }
+        )
+
+    @staticmethod
+    def parse(raw: bytes) -> Pins:
+        """What `to_bytes` wrote. It vouches for nothing: compare plan and roster with what is known out of band.
+
+        Raises:
+          DataError: it is something else.
+        """
+        try:
+            found = json.loads(raw)
+            participants, colluders, minimum = found["cohort"]
+            made = Pins(
+                **{name: bytes.fromhex(found[name]) for name in HASHES},
+                cohort=SecAggCohort(participants=participants, colluders=colluders, minimum=minimum),
+                rounds=found["rounds"],
+                length=found["length"],
+                bits=found["bits"],
+                lengths=tuple(found["lengths"]),
+                identities={int(index): bytes.fromhex(key) for index, key in found["identities"].items()},
+            )
+            whole = made.to_bytes() == raw
+        except (ValueError, TypeError, KeyError, AttributeError, ConfigError):
+            whole = False
+        if not whole:
+            raise DataError("not the pins of a run of secure aggregation; nothing was verified")
+        return made
 
     def words_of(self, release: int) -> int:
         """d of one release.
