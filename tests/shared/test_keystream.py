@@ -27,12 +27,12 @@ def test_pieces_are_the_whole() -> None:
 
 
 def test_no_word_is_given_out_twice() -> None:
-    stream = fresh("popularity", 0)
+    stream = fresh("plan", 0, 0, "popularity")
     assert len(set(stream.words(1000).tolist()) | set(stream.words(1000).tolist())) == 2000
 
 
 def test_every_call_draws_another_key() -> None:
-    assert len({int(fresh("popularity", 0).words(1)[0]) for _ in range(100)}) == 100
+    assert len({int(fresh("plan", 0, 0, "popularity").words(1)[0]) for _ in range(100)}) == 100
 
 
 def test_bits_are_even() -> None:
@@ -44,7 +44,7 @@ def test_bits_are_even() -> None:
 
 
 def test_a_fork_cannot_draw_its_parents_noise() -> None:
-    stream = fresh("popularity", 0)
+    stream = fresh("plan", 0, 0, "popularity")
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
         try:
@@ -64,7 +64,7 @@ def test_a_fork_cannot_draw_its_parents_noise() -> None:
 @pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_a_stream_cannot_be_copied(copier: object) -> None:
     with pytest.raises(PrivacyRefused, match="nothing was copied"):
-        copier(fresh("popularity", 0))  # type: ignore[operator]
+        copier(fresh("plan", 0, 0, "popularity"))  # type: ignore[operator]
 
 
 def test_a_key_is_never_shown() -> None:

@@ -22,7 +22,6 @@ SUMMARIES = {
     "simulate": "Train stores together on one machine and compare with the alternatives.",
     "data": "List, describe, fetch and make data sets.",
     "learners": "List the algorithms and their hyper-parameters.",
-    "audit": "Check stores' ledgers and compute again what they spent.",
     "coalition": "Plan what stores train together, and show what it will cost.",
     "store": "Look at a coalition's plan from a store's side, and approve it.",
 }
