@@ -324,3 +324,12 @@ def test_the_policys_least_noise_is_that_of_a_step(tmp_path):
 def test_shares_of_one_noise_cannot_train(tmp_path):
     with pytest.raises(ConfigError, match="need all of the noise in every step"):
         trained(tmp_path, trust="distributed")
+
+
+def test_parameters_are_never_asked_for_under_a_mask(tmp_path):
+    agreement = trained(tmp_path)
+    state = agreement.learner.initial_state(agreement.catalogue, 0)
+    records = StoreRecords.open(tmp_path, 0, 0)
+    with pytest.raises(PrivacyRefused, match="no integers to mask"):
+        release(agreement, agreement.rounds[0], 0, state, records, around(tmp_path), 64)
+    assert kinds(tmp_path) == ["genesis", "plan"]

@@ -88,15 +88,22 @@ def release(
     if agreement.plan.trust == "none":
         totals: Mapping[str, Array] = without_noise(agreement.learner, state, round_, customers)
     else:
-        if agreement.plan.trust == "distributed" and masked is None and not around.plain_shares:
-            raise PrivacyRefused(
-                "a share of the coalition's noise protects nobody unless stores' sums are hidden, and a "
-                "request without secure aggregation cannot mask them; nothing was released",
-                "use secure aggregation, or trust 'local'",
-            )
+        _refuse_without_mask(agreement, round_, masked, around)
         totals = with_noise(agreement, round_, attempt, state, customers, around, masked)
     _check(round_, totals)
     return totals
+
+
+def _refuse_without_mask(agreement: Agreement, round_: Round, masked: Bits | None, around: Surroundings) -> None:
+    """A share of noise needs a mask, and only integers can have one."""
+    if agreement.plan.trust == "distributed" and masked is None and not around.plain_shares:
+        raise PrivacyRefused(
+            "a share of the coalition's noise protects nobody unless stores' sums are hidden, and a "
+            "request without secure aggregation cannot mask them; nothing was released",
+            "use secure aggregation, or trust 'local'",
+        )
+    if masked is not None and round_.step is not None:
+        raise PrivacyRefused("parameters after local steps are no integers to mask; nothing was charged or released")
 
 
 def without_noise(learner: Learner, state: State, round_: Round, customers: Customers) -> Totals:
