@@ -24,7 +24,7 @@ from fedcart.simulation.split import Split
 from fedcart.simulation.summarise import macro
 from fedcart.simulation.validation import inner_split
 
-GRID = {"als": (1 / 3, 1.0, 3.0), "gram": (0.1, 1 / 3, 1.0)}
+GRID = {"als": (1 / 3, 1.0, 3.0), "gram": (1 / 3, 1.0)}
 """Learner -> multiples of the coalition's regularization that are tried. EASE's lambda stands beside co-occurrences of
 all customers, so fewer customers want less of it; that of als grows with an item's customers by itself."""
 MOST_STORES = 50
