@@ -11,11 +11,11 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedcart.shared.identity import Identity
+from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg.aggregator import Aggregator
 from fedcart.shared.secagg.collection import RoundSum
 from fedcart.shared.secagg.journal import Past, Record, past, refuse_gone_by
 from fedcart.shared.secagg.masks import Bits, Integers, Words, to_words
-from fedcart.shared.secagg.parameters import SecAggCohort
 from fedcart.shared.secagg.participant import Participant, Upload
 from fedcart.shared.secagg.pins import Pins
 
@@ -55,7 +55,7 @@ class MemoryJournal:
 
 def make_pins(n: int, c: int = 1, m: int | None = None, *, rounds: int = 1, length: int = 3, bits: Bits = 32) -> Pins:
     """Pins of a run of n stores; m is the least that the rules allow unless given."""
-    cohort = SecAggCohort(participants=n, colluders=c, minimum=m or (n + c) // 2 + 1)
+    cohort = Cohort(participants=n, colluders=c, min_survivors=m or (n + c) // 2 + 1)
     return Pins(
         run=b"r" * 32,
         roster=b"o" * 32,

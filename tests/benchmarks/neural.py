@@ -1,12 +1,14 @@
 """Accuracy and time of `mf` and `ncf`, pooled and over stores: customers at random, no noise, no Flower.
 
     python tests/benchmarks/neural.py --learner mf --stores 1,10,21 [--data ncf-split] [--set KEY=JSON ...]
-        [--store-set KEY=JSON ...] [--validation] [--every 10] [--seed 0]
+        [--store-set KEY=JSON ...] [--validation] [--every 10] [--seed 0] [--epsilon 4 --clip 3]
 
 One store is the same learner on pooled data. `--set` changes hyper-parameters of every run, `--store-set` those of
 the runs over several stores only. `--validation` measures one training item of each customer (held out by seeded
-hash) and never the test items: for choosing settings. Prints one JSON object: settings, figures, processor seconds.
-Run it with OMP_NUM_THREADS=1; the products are too small for more threads to help.
+hash) and never the test items: for choosing settings. `--epsilon` (with --set local_steps=0) clips each customer's
+gradient to --clip and adds the noise of 10 stores of which 7 are certain, delta 1e-5.
+Prints one JSON object: settings, figures, processor seconds. Run it with OMP_NUM_THREADS=1; the products are too small
+for more threads to help.
 """
 
 from __future__ import annotations
@@ -15,34 +17,68 @@ import argparse
 import dataclasses
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedcart.shared import metrics
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.learners.base import Learner, State
+from fedcart.shared.learners.base import Learner, Round, State
 from fedcart.shared.learners.memory import MemoryCustomers, round_totals
+from fedcart.shared.learners.neural.learner import GRADIENT
 from fedcart.shared.plan import build_learner, hyper_parameters
+from fedcart.shared.privacy.clipped_sums import ClippedSums
+from fedcart.shared.privacy.discrete_gaussian import add_discrete_gaussian
+from fedcart.shared.privacy.grid import grid, share_variance
+from fedcart.shared.privacy.keystream import KEY_BYTES, Keystream
+from fedcart.shared.privacy.terms import PrivacyTerms, with_changes
 from fedcart.simulation.config import Config, DataConfig, StoresConfig
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.run import prepare
 from fedcart.simulation.split import Split
 from fedcart.simulation.validation import hold_out_for_validation
 
+STORES, CERTAIN, DELTA = 10, 7, 1e-5
+"""Whose noise `--epsilon` adds."""
 
-def run(learner: Learner, parts: Sequence[Split], catalogue: Catalogue, seed: int, every: int) -> dict[str, Any]:
+
+def noisy_totals(
+    learner: Learner, state: State, round_: Round, stores: Sequence[MemoryCustomers]
+) -> Mapping[str, npt.NDArray[np.float64]]:
+    """What the coordinator of a coalition would open: clipped integer sums and every store's share of noise."""
+    totals = {release.name: np.zeros(release.shape, np.int64) for release in round_.releases}
+    for customers in stores:
+        customers.begin(round_.index)
+        sums = ClippedSums(round_.releases)
+        learner.contribute(state, round_, customers, sums)
+        for name, units in sums.units().items():
+            totals[name] += units
+    for release in round_.releases:
+        for _ in range(STORES):
+            stream = Keystream(os.urandom(KEY_BYTES))
+            add_discrete_gaussian(totals[release.name], share_variance(release, CERTAIN), stream)
+    return {release.name: grid(release).values(totals[release.name]) for release in round_.releases}
+
+
+def run(
+    learner: Learner, parts: Sequence[Split], catalogue: Catalogue, seed: int, every: int, terms: PrivacyTerms | None
+) -> dict[str, Any]:
     """Train over the stores of `parts` and rank; the figures of the last round."""
     stores = [MemoryCustomers(part.train) for part in parts]
     bound = sum(part.train.customers for part in parts)
     state, rounds, seconds = learner.initial_state(catalogue, seed), learner.rounds(catalogue, bound), 0.0
+    if terms is not None:
+        rounds = terms.apply(rounds, honest=CERTAIN, attempts=1, customers_bound=bound)
+    totals = round_totals if terms is None else noisy_totals
     figures: dict[str, Any] = {}
     for round_ in rounds:
         begun = time.process_time()
-        state = learner.update(state, round_, round_totals(learner, state, round_, stores))
+        state = learner.update(state, round_, totals(learner, state, round_, stores))
         seconds += time.process_time() - begun
         last = round_.index + 1 == len(rounds)
         if last or (every and (round_.index + 1) % every == 0):
@@ -101,13 +137,19 @@ def main() -> None:
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--every", type=int, default=0, help="measure every so many rounds too")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epsilon", type=float)
+    parser.add_argument("--clip", type=float, default=1.0)
     given = parser.parse_args()
     runs = {}
     for count in map(int, given.stores.split(",")):
         settings = {**pairs(given.set), **(pairs(given.store_set) if count > 1 else {})}
         learner = build_learner(given.learner, settings)
         cut, catalogue = parts_of(given.data, count, given.seed, given.validation)
-        runs[str(count)] = run(learner, cut, catalogue, given.seed, given.every) | {
+        terms = None
+        if given.epsilon is not None:
+            bounds = with_changes(learner.bounds(), {GRADIENT: {"clip_norm": given.clip}})
+            terms = PrivacyTerms(epsilon=given.epsilon, delta=DELTA, bounds=bounds)
+        runs[str(count)] = run(learner, cut, catalogue, given.seed, given.every, terms) | {
             "settings": hyper_parameters(learner)
         }
     measured = "one training item of each customer" if given.validation else "test items"

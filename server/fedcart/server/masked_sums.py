@@ -144,7 +144,7 @@ class MaskedSums:
 
     def _ready(self, now: _Try, nodes: Collection[int]) -> _Epoch:
         """The epoch in hand, or the next one where its rounds are used up or too few stores are left in it."""
-        epoch, floor = self._epoch, self._pins.cohort.floor
+        epoch, floor = self._epoch, self._pins.cohort.min_survivors
         if epoch is not None and epoch.next_round < self._pins.rounds:
             left = epoch.aggregator.boxes.keys() - epoch.away
             if len(left) >= floor:

@@ -20,12 +20,12 @@ from fedcart.shared.agreement import CATALOGUE, PLAN
 from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.config import build, number, read_toml
-from fedcart.shared.errors import ConfigError, did_you_mean
+from fedcart.shared.errors import ConfigError
 from fedcart.shared.identity import Identity
 from fedcart.shared.plan import Plan, Trust, build_learner, hyper_parameters
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import auto_delta
-from fedcart.shared.privacy.terms import Bound, Overlap, PrivacyTerms
+from fedcart.shared.privacy.terms import Bound, Overlap, PrivacyTerms, with_changes
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
 from fedcart.shared.storage import named_failures, replace_bytes, sync_directory
 
@@ -110,24 +110,9 @@ def _terms(file: PlanFile, bounds: Mapping[str, Bound]) -> PrivacyTerms | None:
         epsilon=said.epsilon,
         delta=auto_delta(said.customers_bound) if said.delta == "auto" else said.delta,
         overlap=said.overlap,
-        bounds=_bounds(bounds, said.bounds),
+        bounds=with_changes(bounds, said.bounds),
         **cohort,
     )
-
-
-def _bounds(bounds: Mapping[str, Bound], changes: Mapping[str, Mapping[str, float]]) -> dict[str, Bound]:
-    """A learner's bounds with the numbers replaced that the file names."""
-    found, known = dict(bounds), {f.name for f in dataclasses.fields(Bound)}
-    for name, numbers in changes.items():
-        if name not in found:
-            raise ConfigError(f"[privacy] bounds: no release {name!r}; nothing was planned", did_you_mean(name, found))
-        for key in numbers:
-            if key not in known:
-                raise ConfigError(
-                    f"[privacy] bounds.{name}: unknown key {key!r}; nothing was planned", did_you_mean(key, known)
-                )
-        found[name] = dataclasses.replace(found[name], **numbers)
-    return found
 
 
 def write_plan(directory: Path, plan: Plan, catalogue: Catalogue, coordinator: Identity) -> bool:

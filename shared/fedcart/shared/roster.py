@@ -19,7 +19,6 @@ from fedcart.shared.plan import Plan
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.secagg.masks import Bits
-from fedcart.shared.secagg.parameters import SecAggCohort
 from fedcart.shared.secagg.pins import HASH, Pins
 from fedcart.shared.storage import named_failures, replace_bytes
 
@@ -112,7 +111,7 @@ def pins_of(plan: Plan, plan_hash: str, rounds: Sequence[Round], roster: Roster)
         run=run,
         roster=bytes.fromhex(roster.hash),
         plan=run,
-        cohort=SecAggCohort(participants=cohort.participants, colluders=cohort.colluders, minimum=cohort.min_survivors),
+        cohort=cohort,
         rounds=min(MOST_EPOCH_ROUNDS, len(rounds) + plan.attempts - 1),
         length=max(lengths),
         bits=word_bits(plan, rounds),

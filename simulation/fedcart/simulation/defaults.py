@@ -136,7 +136,7 @@ def chosen(dataset: str, method: str, *, private: bool = False) -> Chosen:
     tables = _tables()
     if private and method in tables["private"]:
         return Chosen(
-            settings=tables["private"][method], source="private", words="fixed for runs under an ε, tuned on no set"
+            settings=tables["private"][method], source="private", words="fixed for runs under an ε, chosen on ncf-split"
         )
     method = SAME_SETTINGS.get(method, method)
     if method in WITHOUT_SETTINGS:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
-from fedcart.shared.errors import ConfigError, PrivacyRefused, did_you_mean
+from fedcart.shared.errors import ConfigError, PrivacyRefused
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Trust
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import auto_delta
-from fedcart.shared.privacy.terms import Bound, PrivacyTerms
+from fedcart.shared.privacy.terms import PrivacyTerms, with_changes
 from fedcart.simulation.config import PrivacyConfig
 
 CUSTOMERS = {
@@ -96,19 +94,6 @@ def terms(config: PrivacyConfig, learner: Learner, stores: int, bound: int) -> P
         epsilon=config.epsilon,
         delta=auto_delta(bound) if config.delta is None else config.delta,
         overlap=config.overlap,
-        bounds=changed(learner.bounds(), config.bounds),
+        bounds=with_changes(learner.bounds(), config.bounds),
         **cohort,
     )
-
-
-def changed(bounds: Mapping[str, Bound], changes: Mapping[str, Mapping[str, float]]) -> dict[str, Bound]:
-    """A learner's bounds with some numbers replaced."""
-    found, fields = dict(bounds), {f.name for f in dataclasses.fields(Bound)}
-    for name, numbers in changes.items():
-        if name not in found:
-            raise ConfigError(f"[privacy] bounds: no release {name!r}; nothing was run", did_you_mean(name, found))
-        for key in numbers:
-            if key not in fields:
-                raise ConfigError(f"[privacy] bounds.{name}: unknown key {key!r}", did_you_mean(key, fields))
-        found[name] = dataclasses.replace(found[name], **numbers)
-    return found

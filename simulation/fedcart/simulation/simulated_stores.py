@@ -26,7 +26,7 @@ from fedcart.shared.policy import simulated
 from fedcart.shared.privacy.accounting import dearest_charge
 from fedcart.shared.privacy.keystream import fresh
 from fedcart.shared.roster import ROSTER, Roster
-from fedcart.shared.secagg.parameters import MAX_COMPLETE
+from fedcart.shared.secagg.pins import MAX_COMPLETE
 from fedcart.simulation.config import EngineConfig
 from fedcart.simulation.rehearsal import RehearsalKeys
 

@@ -24,7 +24,8 @@ from fedcart.shared.audit.accounts import Cost, read_account, total
 from fedcart.shared.audit.figures import figure
 from fedcart.shared.audit.recompute import SOURCE
 from fedcart.shared.canonical import decimal_string
-from fedcart.shared.ledger.spending import DAY, charge_rho
+from fedcart.shared.ledger.spending import DAY
+from fedcart.shared.privacy.accounting import charge_rho
 from shared.audit.audit_cases import MINE, THEIRS, Audit, two_stores
 from shared.ledger.ledger_cases import (
     DELTA,

@@ -23,8 +23,9 @@ from fedcart.shared.ledger.chain import rotation_proof
 from fedcart.shared.ledger.disk import Disk
 from fedcart.shared.ledger.file import LedgerFile
 from fedcart.shared.ledger.lines import make_line
-from fedcart.shared.ledger.spending import DAY, Spending, charge_rho
+from fedcart.shared.ledger.spending import DAY, Spending
 from fedcart.shared.ledger.verify import verify
+from fedcart.shared.privacy.accounting import charge_rho
 from fedcart.shared.privacy.conversion import zcdp_epsilon
 from shared.ledger.ledger_cases import (
     COORDINATOR,

@@ -42,7 +42,7 @@ def views_for(target: frozenset[int], game: Adversary, rng: random.Random) -> di
     The self masks of the target are needed, and the round keys of all other honest stores: each of those must be
     missing from enough views. Views leave out as many as they may, the least left out so far first.
     """
-    most = len(game.everybody) - game.pins.cohort.floor
+    most = len(game.everybody) - game.pins.cohort.min_survivors
     left_out = dict.fromkeys(sorted(set(game.honest) - target), 0)
     views = {}
     for i in sorted(game.honest, key=lambda _: rng.random()):
@@ -93,7 +93,7 @@ class SignsEverySet(Branching):
     def unmask(self, raw: bytes) -> bytes:
         """For whatever set the words are on."""
         value = UnmaskRequest.parse(raw, self._pins).words[0].value
-        for size in range(self._pins.cohort.floor, len(self._pins.identities) + 1):
+        for size in range(self._pins.cohort.min_survivors, len(self._pins.identities) + 1):
             for chosen in itertools.combinations(sorted(self._pins.identities), size):
                 if survivors_hash(chosen) == value and self._round is not None:
                     self._round.survivors = chosen
@@ -131,7 +131,7 @@ def test_an_honest_coordinator_opens_the_sum_of_all() -> None:
 
 def subsets(game: Adversary, i: int, of: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Every set that store i might accept: large enough, i in it."""
-    for size in range(game.pins.cohort.floor, len(of) + 1):
+    for size in range(game.pins.cohort.min_survivors, len(of) + 1):
         yield from (chosen for chosen in itertools.combinations(of, size) if i in chosen)
 
 
@@ -183,7 +183,7 @@ def play(rng: random.Random) -> Adversary:
     wild = rng.choice([0.0, 0.02, 0.1, 0.3])
 
     def some(of: tuple[int, ...], *inside: int) -> tuple[int, ...]:
-        gone = rng.randint(0, max(0, len(of) - game.pins.cohort.floor) + (rng.random() < wild))
+        gone = rng.randint(0, max(0, len(of) - game.pins.cohort.min_survivors) + (rng.random() < wild))
         return tuple(sorted({*inside, *rng.sample(of, len(of) - gone)}))
 
     def seldom() -> bool:

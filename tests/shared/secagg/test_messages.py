@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcart.shared.errors import ConfigError, ProtocolError
+from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg.keys import (
     digest,
     open_box,
@@ -20,7 +21,6 @@ from fedcart.shared.secagg.keys import (
     self_mask_key,
 )
 from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, Row, TrainWord, Unmask, box_bytes
-from fedcart.shared.secagg.parameters import SecAggCohort
 from fedcart.shared.secagg.pins import Pins, survivors_hash
 from fedcart.shared.secagg.requests import BoxesRequest, ConfirmRequest, Delivery, KeysRequest, Train, UnmaskRequest
 from fedcart.shared.secagg.wire import spell
@@ -31,7 +31,7 @@ PINS = Pins(
     run=A,
     roster=B,
     plan=C,
-    cohort=SecAggCohort(participants=5, colluders=1, minimum=4),
+    cohort=Cohort(participants=5, colluders=1, min_survivors=4),
     rounds=2,
     length=10,
     bits=32,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedcart.shared.errors import RoundFailed
-from fedcart.shared.secagg import parameters
+from fedcart.shared.secagg import pins
 from fedcart.shared.secagg.masks import BLOCK_BYTES, Bits
 from secagg_kit import MODEL, Coalition, make_pins
 
@@ -136,7 +136,7 @@ def test_words_on_the_wire_say_nothing_about_a_zero_vector() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [47, 100, 200])
 def test_the_sum_is_exact_with_many_stores(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parameters, "MAX_COMPLETE", 200)  # the plan's limit of the complete graph is 100
+    monkeypatch.setattr(pins, "MAX_COMPLETE", 200)  # the plan's limit of the complete graph is 100
     c = n // 10
     coalition = Coalition(make_pins(n, c, (8 * n) // 10, length=5))
     values = values_of(n, 5, 32, n)

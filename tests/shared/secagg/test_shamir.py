@@ -8,9 +8,10 @@ import random
 import pytest
 
 from fedcart.shared.errors import ConfigError, ProtocolError
+from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg.field import P, draw_secret, inverse, to_bytes, to_int
-from fedcart.shared.secagg.parameters import SecAggCohort
 from fedcart.shared.secagg.shamir import combine, split, weights
+from secagg_kit import make_pins
 
 
 def test_any_threshold_of_the_shares_rebuilds_the_secret() -> None:
@@ -68,12 +69,18 @@ def test_a_secret_of_p_or_above_is_drawn_again() -> None:
     [(3, 1, 3, 3, 2), (5, 1, 4, 4, 3), (10, 3, 7, 7, 4), (50, 10, 40, 31, 30), (100, 20, 80, 61, 60)],
 )
 def test_the_table_of_cohorts_is_what_the_rules_give(n: int, c: int, m: int, t: int, h: int) -> None:
-    cohort = SecAggCohort(participants=n, colluders=c, minimum=m)
-    assert (cohort.threshold, cohort.quorum, cohort.honest, cohort.floor) == (t, t, h, max(t, m))
+    cohort = Cohort(participants=n, colluders=c, min_survivors=m)
+    assert (cohort.threshold, cohort.quorum, cohort.honest, cohort.min_survivors) == (t, t, h, m)
     assert 2 * cohort.threshold > n + c
 
 
-@pytest.mark.parametrize(("n", "c", "m"), [(2, 1, 2), (101, 1, 80), (5, 0, 4), (10, 3, 6), (10, 3, 11), (3, 3, 3)])
+@pytest.mark.parametrize(("n", "c", "m"), [(2, 1, 2), (5, 0, 4), (10, 3, 6), (10, 3, 11), (3, 3, 3)])
 def test_refuses_cohorts_that_promise_nothing(n: int, c: int, m: int) -> None:
     with pytest.raises(ConfigError, match="planned"):
-        SecAggCohort(participants=n, colluders=c, minimum=m)
+        Cohort(participants=n, colluders=c, min_survivors=m)
+
+
+def test_a_complete_graph_holds_a_hundred_stores() -> None:
+    assert make_pins(100, 10, 80).cohort.participants == 100
+    with pytest.raises(ConfigError, match="101 participants are over a complete graph's 100"):
+        make_pins(101, 10, 80)

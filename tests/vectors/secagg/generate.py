@@ -63,7 +63,7 @@ def pins_of(pins: Pins) -> dict[str, Any]:
     cohort = pins.cohort
     return {
         "run": pins.run, "roster": pins.roster, "plan": pins.plan, "n": cohort.participants, "c": cohort.colluders,
-        "m": cohort.minimum, "rounds": pins.rounds, "length": pins.length, "bits": pins.bits,
+        "m": cohort.min_survivors, "rounds": pins.rounds, "length": pins.length, "bits": pins.bits,
         "identities": dict(pins.identities), "coordinator": pins.coordinator,
     }  # fmt: skip
 

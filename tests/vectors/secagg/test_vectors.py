@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from fedcart.shared.errors import ProtocolError
+from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg import keys as k
 from fedcart.shared.secagg.masks import add_mask, vector_hash, words
 from fedcart.shared.secagg.messages import Keys, TrainWord
-from fedcart.shared.secagg.parameters import SecAggCohort
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.replay import verify_transcript
 from fedcart.shared.secagg.shamir import combine
@@ -75,7 +75,7 @@ def pins_of(v: dict[str, Any]) -> Pins:
         run=p["run"],
         roster=p["roster"],
         plan=p["plan"],
-        cohort=SecAggCohort(participants=p["n"], colluders=p["c"], minimum=p["m"]),
+        cohort=Cohort(participants=p["n"], colluders=p["c"], min_survivors=p["m"]),
         rounds=p["rounds"],
         length=p["length"],
         bits=p["bits"],

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from fedcart.shared.ledger import torn
 from fedcart.shared.ledger.lines import Line, parse_line
-from fedcart.shared.ledger.spending import DAY, GRID, charge_rho
+from fedcart.shared.ledger.spending import DAY, GRID
+from fedcart.shared.privacy.accounting import charge_rho
 from fedcart.shared.storage import named_failures
 
 Release = tuple[str, int, int, str]

@@ -19,11 +19,11 @@ from fedcart.shared.ledger.receipts import Receipt, SignedHead
 from fedcart.shared.ledger.spending import (
     LEAST_SHARE,
     Spending,
-    charge_rho,
     epsilon_of,
     epsilon_string,
     fraction_string,
 )
+from fedcart.shared.privacy.accounting import charge_rho
 
 ROTATION_DOMAIN = "ledger-rotation"
 Attempt = tuple[str, int, int, str]

@@ -25,7 +25,8 @@ from fedcart.shared.ledger.file import LedgerFile
 from fedcart.shared.ledger.kinds import EVENT, bucket
 from fedcart.shared.ledger.lines import Fault, Line, make_line, parse_line
 from fedcart.shared.ledger.receipts import Receipt, SignedHead
-from fedcart.shared.ledger.spending import charge_rho, epsilon_of, epsilon_string, fraction_string
+from fedcart.shared.ledger.spending import epsilon_of, epsilon_string, fraction_string
+from fedcart.shared.privacy.accounting import charge_rho
 
 MOST = 10**100
 """Above D and variance."""

@@ -16,22 +16,8 @@ from fedcart.shared.privacy.conversion import zcdp_epsilon
 GRID = 1 << 128
 DAY = 86_400
 LEAST_SHARE = 100
-"""Variance of a store's share when several add up: then their sum is one discrete Gaussian up to 10 h exp(-980)."""
-
-
-def charge_rho(D: int, variance: int, honest: int) -> Fraction:
-    """rho of one integer sum: D^2 / (2 h variance), exact.
-
-    One discrete Gaussian: Canonne, Kamath, Steinke 2020, arXiv:2004.00010v5, Theorem 14. `honest` shares of variance
-    `variance` add up as one of h x variance, up to 10 sum_k exp(-2 pi^2 variance k / (k + 1)) (Kairouz, Liu, Steinke
-    2021, arXiv:2102.06387), which is nothing from `LEAST_SHARE` on.
-
-    Args:
-      D: how far one customer moves the sum, in its integer units.
-      variance: of this store's own noise, in the same units squared.
-      honest: h, how many stores' shares add up; 1 when this store adds all of it.
-    """
-    return Fraction(D * D, 2 * honest * variance)
+"""Least variance of a store's share in any ledger when several add up: their sum is then one discrete Gaussian up to
+10 h exp(-980) (`privacy.accounting`)."""
 
 
 class Spending:

@@ -2,8 +2,9 @@
 
 A release of sensitivity D with total noise variance sigma^2 on the integers is D^2 / (2 sigma^2)-zCDP (Canonne, Kamath,
 Steinke 2020, arXiv:2004.00010v5, Theorem 14 for a vector by its L2 norm); rho adds up (Bun, Steinke 2016,
-arXiv:1605.02065v1, Lemma 2.3), whatever later releases depend on. Of a sum over stores h shares are certain. A sum of
-h independent N_Z(0, v) lies so close to N_Z(0, h v) that the difference is below 2^-90 a number (`sum_of_shares`).
+arXiv:1605.02065v1, Lemma 2.3), whatever later releases depend on. Of a sum over stores h shares are certain. h
+independent N_Z(0, v) add up as N_Z(0, h v) up to 10 sum_k exp(-2 pi^2 v k / (k + 1)) (Kairouz, Liu, Steinke 2021,
+arXiv:2102.06387), which is nothing from `LEAST_VARIANCE` on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,18 @@ if TYPE_CHECKING:
 OVERLAPS = (2, 3, 5)
 """Numbers of stores that a printed epsilon is repeated for, when one person may be at several."""
 LEAST_VARIANCE = 1 << 20
-"""Of one store's noise: below it the sum of shares is no longer, to 2^-90, the discrete Gaussian of the total."""
+"""Of one store's noise that a plan may ask for; far more than shares need to add up as one discrete Gaussian."""
+
+
+def charge_rho(D: int, variance: int, honest: int) -> Fraction:
+    """rho of one integer sum: D^2 / (2 h variance), exact; plan, gate, ledger and audit have no other formula.
+
+    Args:
+      D: how far one customer moves the sum, in its integer units.
+      variance: of this store's own noise, in the same units squared.
+      honest: h, how many stores' shares add up; 1 when this store adds all of it.
+    """
+    return Fraction(D * D, 2 * honest * variance)
 
 
 def release_rho(release: Release, honest: int) -> Fraction:
@@ -54,7 +66,7 @@ def release_rho(release: Release, honest: int) -> Fraction:
             "is drawn here; nothing was released",
             "ask for a larger epsilon, fewer rounds, or more stores",
         )
-    return Fraction(grid(release).sensitivity ** 2, 2 * honest * variance)
+    return charge_rho(grid(release).sensitivity, variance, honest)
 
 
 def round_rho(round_: Round, honest: int) -> Fraction:

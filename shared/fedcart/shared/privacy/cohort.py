@@ -52,8 +52,14 @@ class Cohort:
 
     @property
     def threshold(self) -> int:
-        """t = Q = floor((n + c) / 2) + 1: shares that rebuild a secret, and signatures on one survivor set."""
+        """t = floor((n + c) / 2) + 1 shares rebuild a secret: 2t > n + c, so the coordinator and c stores never hold t
+        shares of both secrets of one store."""
         return (self.participants + self.colluders) // 2 + 1
+
+    @property
+    def quorum(self) -> int:
+        """Q = t signatures on one survivor set before any share is released: two quorums share an honest store."""
+        return self.threshold
 
     @property
     def honest(self) -> int:

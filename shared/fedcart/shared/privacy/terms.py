@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from fedcart.shared.errors import ConfigError, PrivacyRefused
+from fedcart.shared.errors import ConfigError, PrivacyRefused, did_you_mean
 from fedcart.shared.privacy.accounting import epsilon as epsilon_of
 from fedcart.shared.privacy.accounting import run_rho
 from fedcart.shared.privacy.conversion import refuse_large_delta, zcdp_rho
@@ -48,6 +48,25 @@ class Bound:
                 f"clip_norm {self.clip_norm}, weight_clip_norm {self.weight_clip_norm}, share {self.share}: positive "
                 "numbers are needed; nothing was planned"
             )
+
+
+def with_changes(bounds: Mapping[str, Bound], changes: Mapping[str, Mapping[str, float]]) -> dict[str, Bound]:
+    """A learner's bounds with the numbers replaced that a configuration names under [privacy] bounds.
+
+    Raises:
+      ConfigError: no such release, an unknown key, or a number out of range.
+    """
+    found, known = dict(bounds), {f.name for f in dataclasses.fields(Bound)}
+    for name, numbers in changes.items():
+        if name not in found:
+            raise ConfigError(f"[privacy] bounds: no release {name!r}; nothing was planned", did_you_mean(name, found))
+        for key in numbers:
+            if key not in known:
+                raise ConfigError(
+                    f"[privacy] bounds.{name}: unknown key {key!r}; nothing was planned", did_you_mean(key, known)
+                )
+        found[name] = dataclasses.replace(found[name], **numbers)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

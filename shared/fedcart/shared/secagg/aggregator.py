@@ -162,5 +162,6 @@ class Aggregator:
         return True
 
     def _check_count(self, count: int, did: str) -> None:
-        if count < self._pins.cohort.floor:
-            raise RoundFailed(f"{count} stores {did}, {self._pins.cohort.floor} are needed; nothing was revealed")
+        least = self._pins.cohort.min_survivors
+        if count < least:
+            raise RoundFailed(f"{count} stores {did}, {least} are needed; nothing was revealed")

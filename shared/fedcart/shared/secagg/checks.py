@@ -43,9 +43,10 @@ def public_of(pins: Pins, index: int) -> bytes:
 
 
 def check_count(pins: Pins, what: str, count: int) -> None:
-    """At least max(t, m), the checking store counted."""
-    if count < pins.cohort.floor:
-        raise ProtocolError(f"{count} {what}, this store among them, are under the plan's {pins.cohort.floor}; refused")
+    """At least m, which is never below t; the checking store counted."""
+    least = pins.cohort.min_survivors
+    if count < least:
+        raise ProtocolError(f"{count} {what}, this store among them, are under the plan's {least}; refused")
 
 
 def check_signatures(pins: Pins, words: Iterable[Signed]) -> None:

@@ -85,7 +85,7 @@ class RoundSum:
           RoundFailed: they are fewer than max(t, m). Nothing was revealed.
         """
         if self.confirmed is None:
-            survivors, floor = tuple(sorted(self.uploads)), self._pins.cohort.floor
+            survivors, floor = tuple(sorted(self.uploads)), self._pins.cohort.min_survivors
             if len(survivors) < floor:
                 raise RoundFailed(f"{len(survivors)} stores uploaded, {floor} are needed; nothing was revealed")
             self._remember("CONFIRM", survivors_hash(survivors))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import ConfigError, DataError, PrivacyRefused, ProtocolError
+from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg.keys import digest, ids
 from fedcart.shared.secagg.masks import Bits
-from fedcart.shared.secagg.parameters import SecAggCohort
 
 HASH = 32
+MAX_COMPLETE = 100
+"""Largest n: every store shares its secrets with every other."""
 HASHES = ("run", "roster", "plan", "coordinator")
 """Fields of 32 bytes."""
 
@@ -35,7 +37,7 @@ class Pins:
     run: bytes
     roster: bytes
     plan: bytes
-    cohort: SecAggCohort
+    cohort: Cohort
     rounds: int
     length: int
     bits: Bits
@@ -44,6 +46,9 @@ class Pins:
     lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.cohort.participants > MAX_COMPLETE:
+            found = self.cohort.participants
+            raise ConfigError(f"{found} participants are over a complete graph's {MAX_COMPLETE}; nothing was planned")
         if len(self.identities) != self.cohort.participants:
             found, asked = len(self.identities), self.cohort.participants
             raise ConfigError(f"{found} identities are pinned for {asked} participants; nothing was started")
@@ -64,7 +69,7 @@ class Pins:
         return canonical_bytes(
             {
                 **{name: getattr(self, name).hex() for name in HASHES},
-                "cohort": [cohort.participants, cohort.colluders, cohort.minimum],
+                "cohort": [cohort.participants, cohort.colluders, cohort.min_survivors],
                 **{name: getattr(self, name) for name in ("rounds", "length", "bits")},
                 "lengths": list(self.lengths),
                 "identities": {f"{index:05d}": key.hex() for index, key in self.identities.items()},
@@ -83,7 +88,7 @@ class Pins:
             participants, colluders, minimum = found["cohort"]
             made = Pins(
                 **{name: bytes.fromhex(found[name]) for name in HASHES},
-                cohort=SecAggCohort(participants=participants, colluders=colluders, minimum=minimum),
+                cohort=Cohort(participants=participants, colluders=colluders, min_survivors=minimum),
                 rounds=found["rounds"],
                 length=found["length"],
                 bits=found["bits"],

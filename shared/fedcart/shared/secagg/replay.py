@@ -189,8 +189,8 @@ def _check_store(message: Message, sender: int, i: int, has: bytes, needs: bytes
 
 
 def _floor(count: int, pins: Pins) -> None:
-    if count < pins.cohort.floor:
-        raise ProtocolError(f"{count} stores are under the plan's {pins.cohort.floor}")
+    if count < pins.cohort.min_survivors:
+        raise ProtocolError(f"{count} stores are under the plan's {pins.cohort.min_survivors}")
 
 
 def _equal(found: object, needed: object) -> None:
