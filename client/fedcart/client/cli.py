@@ -1,4 +1,4 @@
-"""`fedcart store`: what a store does. Approving reads no customer and releases nothing."""
+"""`fedcart store`: what a store does, a command a module. Approving reads no customer and releases nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from fedcart.client.commands.init import init
+
 APPROVE_EXAMPLE = """\b
 Examples:
   fedcart store approve plans/spring --policy policy.toml --ledger ledger.jsonl --key store.key
@@ -17,9 +19,12 @@ Examples:
 FILE = click.Path(path_type=Path)
 
 
-@click.group(epilog="Example: fedcart store approve plans/spring")
+@click.group(epilog="Example: fedcart store init north --data sales.csv")
 def store() -> None:
-    """Look at a coalition's plan from a store's side, and approve it."""
+    """A store's side: its data, what a plan costs it, and what its customers are shown."""
+
+
+store.add_command(init)
 
 
 @store.command(epilog=APPROVE_EXAMPLE)

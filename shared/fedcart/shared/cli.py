@@ -23,7 +23,7 @@ SUMMARIES = {
     "data": "List, describe, fetch and make data sets.",
     "learners": "List the algorithms and their hyper-parameters.",
     "coalition": "Plan what stores train together, and show what it will cost.",
-    "store": "Look at a coalition's plan from a store's side, and approve it.",
+    "store": "A store's side: its data, what a plan costs it, and what its customers are shown.",
 }
 """One line a built-in command, so that --help loads none of them; a test compares them with the commands."""
 
