@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedcart.shared.errors import ProtocolError
-from fedcart.shared.secagg.masks import BLOCK_BYTES, Bits, add_mask, add_masks, to_integers, to_words, words
+from fedcart.shared.secagg.masks import Bits, add_mask, add_masks, to_integers, to_words, words
+from fedcart.shared.secagg.streams import BLOCK_BYTES, by_ctr, by_gcm
 
 KEY = bytes(range(32))
 
@@ -21,6 +22,18 @@ def test_a_mask_is_the_aes_stream_in_little_endian_words(bits: Bits, spare: int,
     add_mask(mask, KEY)
     stream = Cipher(algorithms.AES(KEY), modes.CTR(bytes(16))).encryptor().update(bytes(length * bits // 8))
     assert mask.tobytes() == stream
+
+
+@pytest.mark.parametrize("sizes", [(0,), (4,), (32,), (36,), (BLOCK_BYTES,), (BLOCK_BYTES, BLOCK_BYTES, 8), (16, 64)])
+def test_both_routes_to_a_stream_give_the_same_bytes(sizes: tuple[int, ...]) -> None:
+    whole = Cipher(algorithms.AES(KEY), modes.CTR(bytes(16))).encryptor().update(bytes(sum(sizes)))
+    for make in (by_ctr, by_gcm):
+        buffer, found = bytearray(BLOCK_BYTES), b""
+        fill = make(KEY, buffer)
+        for size in sizes:
+            fill(size)
+            found += buffer[:size]
+        assert found == whole
 
 
 @pytest.mark.parametrize("bits", [32, 64])

@@ -13,20 +13,19 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedcart.shared.errors import ProtocolError
+from fedcart.shared.secagg.streams import BLOCK_BYTES, stream
 
 Words = npt.NDArray[np.uint32] | npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 Bits = Literal[32, 64]
 
-BLOCK_BYTES = 2**17
-"""Bytes made at a time; two of them stay in the second-level cache."""
 KEY_BYTES = 32
 _DTYPES: dict[int, np.dtype[Any]] = {32: np.dtype("<u4"), 64: np.dtype("<u8")}
 _SIGNED: dict[int, np.dtype[Any]] = {4: np.dtype("<i4"), 8: np.dtype("<i8")}
-_ZEROS = bytes(BLOCK_BYTES)
+_PART = 2**15
+"""Integers turned into words at a time: they are read from memory once."""
 
 
 def words(length: int, bits: Bits) -> Words:
@@ -44,9 +43,11 @@ def to_words(values: npt.NDArray[np.int64], bits: Bits) -> Words:
       ProtocolError: a value that bits cannot hold: it would come back as another one.
     """
     made = words(len(values), bits)
-    if bits == 32 and len(values) and not (values.min() >= -(2**31) and values.max() < 2**31):
-        raise ProtocolError("a value lies outside the 32 bits of the plan's modulus; nothing was masked")
-    made[:] = values.astype(np.int64, copy=False).view(np.uint64)  # wraps
+    for at in range(0, len(values), _PART):
+        part = values[at : at + _PART].astype(np.int64, copy=False)
+        if bits == 32 and not (part.min() >= -(2**31) and part.max() < 2**31):
+            raise ProtocolError("a value lies outside the 32 bits of the plan's modulus; nothing was masked")
+        made[at : at + _PART] = part.view(np.uint64)  # wraps
     return made
 
 
@@ -83,17 +84,16 @@ def add_masks(into: Words, keys: Iterable[tuple[bytes, bool]]) -> None:
     """
     if into.dtype not in _DTYPES.values() or into.ndim != 1 or not into.flags.c_contiguous:
         raise ProtocolError("a masked vector is one row of uint32 or uint64 words; nothing was masked")
+    buffer = bytearray(min(BLOCK_BYTES, into.nbytes))
     streams = []
     for key, negative in keys:
         if len(key) != KEY_BYTES:
             raise ProtocolError(f"a mask key has {len(key)} bytes, not {KEY_BYTES}; nothing was masked")
-        cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
-        streams.append((cipher.update_into, np.subtract if negative else np.add))
-    buffer = bytearray(min(BLOCK_BYTES, into.nbytes))
-    stream: npt.NDArray[Any] = np.frombuffer(buffer, dtype=into.dtype)
-    for start in range(0, len(into), max(len(stream), 1)):
-        part = into[start : start + len(stream)]
-        zeros, mask = _ZEROS[: part.nbytes] if part.nbytes < BLOCK_BYTES else _ZEROS, stream[: len(part)]
-        for write, operation in streams:
-            write(zeros, buffer)
+        streams.append((stream(key, buffer), np.subtract if negative else np.add))
+    made: npt.NDArray[Any] = np.frombuffer(buffer, dtype=into.dtype)
+    for start in range(0, len(into), max(len(made), 1)):
+        part = into[start : start + len(made)]
+        mask = made[: len(part)]
+        for fill, operation in streams:
+            fill(part.nbytes)
             operation(part, mask, out=part)
