@@ -103,9 +103,11 @@ class Plan:
         rounds = self.build_learner().rounds(catalogue, self.customers_bound)
         if self.privacy is None:
             return rounds
-        return self.privacy.apply(
+        made = self.privacy.apply(
             rounds, honest=self.honest, attempts=self.attempts, customers_bound=self.customers_bound
         )
+        excess = math.sqrt(self.participants / self.honest)
+        return tuple(dataclasses.replace(round_, noise_excess=excess) for round_ in made)
 
     def document(self, catalogue: Catalogue) -> dict[str, Any]:
         """The plan as canonical JSON can hold it, with every release of every round spelled out."""

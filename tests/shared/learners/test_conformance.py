@@ -14,6 +14,7 @@ from fedcart.shared.learners.conformance import CHECKS, Case, NotConforming
 from fedcart.shared.learners.conformance_private import PRIVATE_CHECKS
 from fedcart.shared.learners.gram import Gram
 from fedcart.shared.learners.popularity import Popularity
+from fedcart.shared.learners.spectral import Spectral
 
 DELETING = conformance.deleting_a_customer_from_the_raw_table_changes_only_their_contribution
 MOVED = conformance_private.no_customer_moves_a_clipped_total_by_more_than_its_sensitivity
@@ -23,6 +24,9 @@ LEARNERS = {
     "popularity, unit rows": Case(lambda: Popularity(count_exponent=0.5)),
     "gram, ease": Case(lambda: Gram(regularization=2.0)),
     "gram, itemknn on a head": Case(lambda: Gram(model="itemknn", max_items=8, neighbours=3, count_exponent=0.5)),
+    "spectral": Case(lambda: Spectral(embedding_dim=3, first_dim=4, sketch_rounds=2)),
+    "spectral, faded, by order": Case(lambda: Spectral(half_life_days=30.0, order_weight=9.0, popularity_weight=1.0)),
+    "spectral, no sketch": Case(lambda: Spectral(sketch_rounds=0)),
     "als": Case(lambda: Als(embedding_dim=4, sweeps=3)),
     "als, plain ridge": Case(lambda: Als(embedding_dim=3, sweeps=2, regularization_exponent=0.0, regularization=0.1)),
 }

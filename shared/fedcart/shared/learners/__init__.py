@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "popularity": "fedcart.shared.learners.popularity:Popularity",
     "gram": "fedcart.shared.learners.gram:Gram",
+    "spectral": "fedcart.shared.learners.spectral:Spectral",
     "als": "fedcart.shared.learners.als:Als",
     "mf": "fedcart.shared.learners.neural.mf:MatrixFactorization",
     "ncf": "fedcart.shared.learners.neural.ncf:NeuralCollaborativeFiltering",

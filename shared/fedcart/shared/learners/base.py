@@ -59,6 +59,8 @@ class Round:
       local_steps: > 0 for a *trained* round: optimiser steps at each store, a plan constant.
       step: of a trained round under a guarantee: the clipped, noised sum over all customers that each local step
         moves by. The plan's terms set it. It stays at the store; the parameters that leave follow from it alone.
+      noise_excess: how much larger the noise of a total is than what is certain in it, in standard deviations, when
+        no store drops. A plan constant, for learners that shrink by the scale of the noise.
     """
 
     index: int
@@ -66,6 +68,7 @@ class Round:
     releases: tuple[Release, ...]
     local_steps: int = 0
     step: Release | None = None
+    noise_excess: float = 1.0
 
     @property
     def charges(self) -> tuple[Release, ...]:

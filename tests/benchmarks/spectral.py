@@ -1,0 +1,164 @@
+"""What each safety costs, and how settings are chosen: the learner `spectral` pooled, with a choice of noise.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/spectral.py --data-dir ../shared/data --epsilon 1 4 8 --noise ideal
+    OMP_NUM_THREADS=1 python tests/benchmarks/spectral.py --data-dir ../shared/data --epsilon 4 --validation \
+        --set regularization=300,1000
+
+`released`: the noise of a run of `--stores` stores with trust distributed, integers and zCDP accounting. `ideal`: one
+continuous Gaussian at exact accounting (Balle, Wang 2018, arXiv:1805.06530), no colluder and no dropout: a reference
+that is not released. Both are drawn by numpy here, since nothing leaves. Prints one row a setting: mean over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fedcart.shared import metrics
+from fedcart.shared.learners.memory import MemoryCustomers, store_totals
+from fedcart.shared.plan import build_learner
+from fedcart.shared.privacy.clipped_sums import ClippedSums
+from fedcart.shared.privacy.cohort import Cohort
+from fedcart.shared.privacy.conversion import gdp_mu
+from fedcart.shared.privacy.grid import grid
+from fedcart.shared.privacy.terms import PrivacyTerms
+from fedcart.simulation.config import Config, DataConfig, PrivacyConfig, StoresConfig
+from fedcart.simulation.evaluate import rank
+from fedcart.simulation.promise import customers_bound
+from fedcart.simulation.run import prepare
+from fedcart.simulation.validation import inner_split
+
+DELTA = 1e-5
+SCORING = {"content_rank", "unobserved_weight", "regularization", "popularity_weight", "order_weight", "order_items"}
+"""Settings that only the local solve reads: one training serves all of them."""
+
+
+def noised_rounds(learner, catalogue, epsilon, noise, stores, bound):
+    """The rounds with clips and noise, and the standard deviation of what is really added, over what they say."""
+    rounds = learner.rounds(catalogue, bound)
+    if epsilon == math.inf:
+        return rounds
+    cohort = Cohort.default(stores)
+    terms = PrivacyTerms(epsilon=epsilon, delta=DELTA, bounds=learner.bounds())
+    made = terms.apply(rounds, honest=1, attempts=1, customers_bound=bound)
+    if noise == "released":
+        return tuple(replace(r, noise_excess=math.sqrt(stores / cohort.honest)) for r in made)
+    rho = sum(0.5 / release.noise_multiplier**2 for r in made for release in r.releases)
+    factor = math.sqrt(2 * rho) / gdp_mu(epsilon, DELTA)  # the same split, at mu instead of sqrt(2 rho)
+    return tuple(
+        replace(r, releases=tuple(replace(x, noise_multiplier=x.noise_multiplier * factor) for x in r.releases))
+        for r in made
+    )
+
+
+def train(learner, split, catalogue, rounds, seed):
+    store = MemoryCustomers(split.train)
+    draw = np.random.default_rng(seed)
+    state = learner.initial_state(catalogue, seed)
+    for round_ in rounds:
+        store.begin(round_.index)
+        if round_.releases[0].noise_multiplier == 0:
+            totals = store_totals(learner, state, round_, store)
+        else:
+            sums = ClippedSums(round_.releases)
+            learner.contribute(state, round_, store, sums)
+            totals = {}
+            for release in round_.releases:
+                scale = release.noise_multiplier * release.sensitivity() * round_.noise_excess
+                exact = grid(release).values(sums.units()[release.name])
+                totals[release.name] = exact + scale * draw.standard_normal(exact.shape)
+        state = learner.update(state, round_, totals)
+    return state
+
+
+def figures(ranking):
+    """HR and NDCG at 10 of the sampled candidates, then of the full ranking."""
+    return [*hits(ranking.sampled), *hits(ranking.new)]
+
+
+def hits(ranks):
+    known = ranks[~np.isnan(ranks)]
+    if not len(known):
+        return [math.nan, math.nan]
+    top = known[known < 10]
+    return [len(top) / len(known), float((1 / np.log2(top + 2)).sum()) / len(known)]
+
+
+def with_candidates(split, seed=0):
+    """Each validation item among 99 items drawn from all that the customer has not had; test items may be
+    among them, as nothing here knows which those are."""
+    held, train = split.held_out, split.train
+    draw, candidates = np.random.default_rng(seed), np.full((train.customers, 100), -1, np.int32)
+    for customer in held.measured:
+        own = held.items[held.indptr[customer]]
+        had = np.append(train.items[train.indptr[customer] : train.indptr[customer + 1]], own)
+        others = np.setdiff1d(draw.permutation(train.items_total)[: 100 + len(had)], had)
+        candidates[customer, 0] = own
+        candidates[customer, 1:] = draw.permutation(others)[:99]
+    return replace(split, held_out=replace(held, candidates=candidates))
+
+
+def customer_ndcg(split, ranking):
+    """NDCG@10 of new items, mean over customers."""
+    return float(metrics.several(split.held_out.indptr, ranking.new).values["ndcg@10"].mean())
+
+
+def parse(pairs):
+    return {key: [json.loads(x) for x in values.split(",")] for key, _, values in (p.partition("=") for p in pairs)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="ncf-split")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--stores", type=int)
+    parser.add_argument("--stores-by", default="auto")
+    parser.add_argument("--epsilon", type=float, nargs="+", default=[1.0, 4.0, 8.0])
+    parser.add_argument("--noise", choices=("ideal", "released"), default="released")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=A,B", help="values to try; all combinations")
+    given = parser.parse_args()
+    config = Config(
+        data=DataConfig(name=given.data, dir=given.data_dir),
+        stores=StoresConfig(count=given.stores, by=given.stores_by),
+    )
+    prepared = prepare(config)
+    split, catalogue, stores = prepared.split, prepared.dataset.catalogue, len(prepared.partition.names)
+    bound, _ = customers_bound(PrivacyConfig(), given.data, split.train.customers)
+    if given.validation:
+        split = inner_split(split, prepared.partition, 0, {})
+        if split.rule != "time":
+            split = with_candidates(split)
+    tried = parse(given.set)
+    first = {k: v for k, v in tried.items() if k not in SCORING}
+    second = {k: v for k, v in tried.items() if k in SCORING}
+    for epsilon in given.epsilon:
+        for a in itertools.product(*first.values()):
+            trained = dict(zip(first, a, strict=True))
+            base = build_learner("spectral", trained)
+            begun = time.monotonic()
+            rounds = noised_rounds(base, catalogue, epsilon, given.noise, stores, bound)
+            states = [train(base, split, catalogue, rounds, seed) for seed in range(given.seeds)]
+            seconds = time.monotonic() - begun
+            for b in itertools.product(*second.values()):
+                learner = build_learner("spectral", trained | dict(zip(second, b, strict=True)))
+                rows = []
+                for state in states:
+                    ranking = rank(learner.scorer(state, catalogue), split)
+                    rows.append([*figures(ranking), customer_ndcg(split, ranking)])
+                mean = np.mean(rows, axis=0)
+                told = {**trained, **dict(zip(second, b, strict=True))}
+                row = "S {:.4f}/{:.4f} F {:.4f}/{:.4f} N {:.4f}".format(*mean)
+                print(f"eps {epsilon:g} {row} {json.dumps(told)} {seconds:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
