@@ -21,10 +21,10 @@ from fedcart.shared.errors import FedcartError
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
 from fedcart.shared.storage import named_failures
+from fedcart.shared.tables.options import TableOptions
 from fedcart.simulation import datasets, defaults
 from fedcart.simulation.config import CONTENTS, Config, DataConfig
 from fedcart.simulation.datasets.dataset import Dataset
-from fedcart.simulation.datasets.options import TableOptions
 from fedcart.simulation.document import write_results, write_run
 from fedcart.simulation.evaluate import Ranking
 from fedcart.simulation.methods import Trainings

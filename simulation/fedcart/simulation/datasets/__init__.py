@@ -12,10 +12,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from fedcart.shared.errors import DataError, did_you_mean
+from fedcart.shared.tables.options import TableOptions
 from fedcart.simulation.datasets.about import BUILT_IN, About, about_marketplace
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
 from fedcart.simulation.datasets.directory import data_dir
-from fedcart.simulation.datasets.options import TableOptions
 
 __all__ = [
     "NAMES",

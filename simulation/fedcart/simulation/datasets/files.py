@@ -1,12 +1,9 @@
-"""Reading published files: every way a file can be wrong becomes one error that names it."""
+"""Reading published files: what is missing or wrong becomes one error that names it."""
 
 from __future__ import annotations
 
 import gzip
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from fedcart.shared.errors import DataError
+from fedcart.shared.tables.failures import DAMAGED, reading
 
-DAMAGED = "the file is damaged or is another file of that name; get it again"
+__all__ = ["DAMAGED", "find", "find_any", "read_integers", "read_lines", "reading"]
 
 
 def find(folder: Path, *names: str) -> Path:
@@ -39,31 +37,6 @@ def find_any(folder: Path, *names: str) -> Path | None:
 
 def _files_hint(name: str) -> str:
     return f"`fedcart data describe {name}` lists its files and where they come from"
-
-
-@contextmanager
-def reading(path: Path, what: str = "", *, hint: str = DAMAGED) -> Iterator[None]:
-    """Turns what goes wrong while `path` (or its member `what`) is read into a DataError that names it."""
-    name = f"{path}:{what}" if what else str(path)
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: byte {error.start} is not {error.encoding}", "name the file's encoding") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{name}: the file is empty", hint) from error
-    except (
-        pd.errors.ParserError,
-        gzip.BadGzipFile,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        KeyError,
-    ) as error:
-        raise DataError(f"{name}: {one_line(error)}", hint) from error
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{name}: a value has the wrong type ({one_line(error)})", hint) from error
-    except OSError as error:
-        raise DataError(f"{name}: {error.strerror or one_line(error)}; nothing was read") from error
 
 
 def read_integers(
@@ -101,8 +74,3 @@ def read_lines(path: Path, encoding: str) -> list[str]:
     with reading(path), opener(path, "rb") as stream:
         text = stream.read().decode(encoding)
     return [line for line in text.splitlines() if line]
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's text without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -19,7 +19,7 @@ import pandas as pd
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import DataError
 from fedcart.shared.interactions import Interactions
-from fedcart.simulation.datasets.cancellations import Undone, undo
+from fedcart.shared.tables.cancellations import Undone, undo
 from fedcart.simulation.datasets.dataset import Dataset, Reading, home_stores
 from fedcart.simulation.datasets.files import DAMAGED, find, reading
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from fedcart.shared.interactions import BEHAVIOURS, Interactions
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,28 @@ def undo(
             found = True
         unmatched += not found
     return Undone(left, int(((left > 0) & (left < purchase_quantity)).sum()), unmatched)
+
+
+def without_cancelled(
+    events: Interactions, cancelled: npt.NDArray[np.bool_], items: int
+) -> tuple[Interactions, dict[str, int], dict[str, int]]:
+    """Events less cancellations and what they undid; counts of both; what cancellations left undone."""
+    if not cancelled.any():
+        return events, {}, {}
+    purchase = (events.behaviour == BEHAVIOURS.index("purchase")) & ~cancelled
+    key = events.customer.astype(np.int64) * items + events.item
+    result = undo(
+        key[purchase],
+        events.time[purchase],
+        events.value[purchase].astype(np.float64),
+        key[cancelled],
+        events.time[cancelled],
+        np.abs(events.value[cancelled]).astype(np.float64),
+    )
+    value, left = events.value.copy(), ~cancelled
+    undone = (result.quantity <= 0) & (value[purchase] > 0)
+    value[purchase] = result.quantity
+    left[purchase] = ~undone
+    counts = {"cancellation": int(cancelled.sum()), "undone by a cancellation": int(undone.sum())}
+    seen = {"purchases reduced by a cancellation": result.reduced, "cancellations without purchase": result.unmatched}
+    return replace(events, value=value).select(left), counts, seen

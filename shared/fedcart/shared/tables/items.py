@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import pandas as pd
 
 from fedcart.shared.catalogue import NUMBER_COLUMNS, TEXT_COLUMNS, Catalogue
 from fedcart.shared.errors import DataError
-from fedcart.simulation.datasets.options import TableOptions
-from fedcart.simulation.datasets.table_columns import identifiers, numbers
-from fedcart.simulation.datasets.table_source import read_frame, require_columns
+from fedcart.shared.tables.columns import identifiers, numbers
+from fedcart.shared.tables.options import TableOptions
+from fedcart.shared.tables.source import read_frame, require_columns
 
 
 def read_items(path: Path, options: TableOptions) -> Catalogue:
@@ -41,9 +42,9 @@ def read_items(path: Path, options: TableOptions) -> Catalogue:
     return Catalogue(tuple(ids), "given", columns)
 
 
-def derived(items: pd.Series) -> Catalogue:
+def derived(items: Iterable[str]) -> Catalogue:
     """The distinct ids that occur, sorted; epsilon does not cover that list, so it is marked."""
-    return Catalogue(tuple(sorted(items.unique())), "derived")
+    return Catalogue(tuple(sorted(set(items))), "derived")
 
 
 def _text(column: pd.Series) -> npt.NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 ROLES = ("customer", "item", "time", "behaviour", "value", "store", "basket")
 """What a column can be; `customer` and `item` are needed."""
@@ -12,7 +13,7 @@ ROLES = ("customer", "item", "time", "behaviour", "value", "store", "basket")
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """Column mapping and limits of `fedcart simulate --data PATH|URL`.
+    """Column mapping and limits of a table: of `fedcart simulate --data PATH|URL`, and of a store's own.
 
     Attributes:
       columns: role (of ROLES) -> name of the source column. A role left out is taken from a column of that
@@ -23,7 +24,11 @@ class TableOptions:
       behaviour: what every row means when no column says so.
       behaviours: value in the behaviour column -> behaviour (of BEHAVIOURS); empty takes values as they are.
         `cancelled` instead of a behaviour marks rows that undo a purchase.
-      query: the SQL to run when the source is a database URL.
+      query: the SQL to run when the source is a database URL. `:since` in it stands for a time before which no row is
+        needed (a day earlier than `since`, whatever the zone of the database).
+      since: seconds since 1970; rows with an earlier time are passed over, neither kept nor bad. None = all rows.
+      since_as: what `:since` is given as: text, 2024-05-17 08:30:00, or whole seconds since 1970.
+      consent: column that says whether the row's customer may be learned from; None = the table does not say.
       encoding: of CSV files.
       separator: of CSV files; None = ',' (tab for .tsv).
     """
@@ -34,5 +39,8 @@ class TableOptions:
     behaviour: str = "purchase"
     behaviours: Mapping[str, str] = field(default_factory=dict)
     query: str | None = None
+    since: int | None = None
+    since_as: Literal["text", "seconds"] = "text"
+    consent: str | None = None
     encoding: str = "utf-8"
     separator: str | None = None

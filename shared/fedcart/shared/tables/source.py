@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from fedcart.shared.errors import DataError, did_you_mean
-from fedcart.simulation.datasets.files import one_line, reading
-from fedcart.simulation.datasets.options import TableOptions
+from fedcart.shared.interactions import DAY
+from fedcart.shared.tables.failures import one_line, reading
+from fedcart.shared.tables.options import TableOptions
 
 PARQUET = (".parquet", ".pq")
 _FORMATS = "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet) and database URLs can be read"
@@ -114,7 +117,7 @@ def _query(url: str, options: TableOptions) -> pd.DataFrame:
     try:
         import sqlalchemy
     except ModuleNotFoundError as error:
-        raise DataError("reading a database needs sqlalchemy", "install fedcart[simulation]") from error
+        raise DataError("reading a database needs sqlalchemy", "pip install 'fedcart[store]'") from error
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
     name = shown(url)
@@ -126,11 +129,26 @@ def _query(url: str, options: TableOptions) -> pd.DataFrame:
             raise DataError(f"{name}: the database file {parsed.database} does not exist; nothing was read")
         engine = sqlalchemy.create_engine(parsed)
         with engine.connect() as connection:
-            return pd.read_sql_query(sqlalchemy.text(options.query), connection)
+            return pd.read_sql_query(sqlalchemy.text(options.query), connection, params=_since(options))
     except (NoSuchModuleError, ArgumentError, ModuleNotFoundError, ValueError) as error:
         raise DataError(f"{name}: {one_line(error)}", "dialect+driver://user@host/database") from error
     except (SQLAlchemyError, pd.errors.DatabaseError) as error:
         raise DataError(f"{name}: {one_line(getattr(error, 'orig', None) or error)}", "check the query") from error
+
+
+def _since(options: TableOptions) -> dict[str, str | int] | None:
+    """What stands for `:since`: a day before it, as zones and ways to write a time differ; the reader cuts exactly."""
+    if not asks_for_new_rows(options):
+        return None
+    at = 0 if options.since is None else max(options.since - DAY, 0)
+    if options.since_as == "seconds":
+        return {"since": at}
+    return {"since": datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def asks_for_new_rows(options: TableOptions) -> bool:
+    """Whether the query has `:since` in it."""
+    return options.query is not None and re.search(r"(?<![:\w\\]):since\b", options.query) is not None
 
 
 def _sqlite_exists(database: str | None) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcart.simulation.datasets.cancellations import Undone, undo
+from fedcart.shared.tables.cancellations import Undone, undo
 
 Row = tuple[int, int, int]  # key, time, quantity
 
