@@ -1,8 +1,10 @@
 """Every name of Flower that fedcart uses, public or not, and the settings that must stand before its import.
 
 Import Flower from here only: its internals move between minor versions (pinned in pyproject.toml), and its
-telemetry, update check and logger must be quiet before its first module loads. tests/server/test_flower_compat.py
-states what each internal is relied on for.
+telemetry, update check and logger must be quiet before its first module loads. tests/server/test_flower_compat.py and
+test_flower_link.py state what each internal is relied on for.
+
+Here: messages, apps and the simulation runtime. `link`: the SuperLink inside a coordinator. `fleet`: a node's calls.
 """
 
 from __future__ import annotations

@@ -1,0 +1,106 @@
+"""A coalition's own certificate authority and the server certificate that it signs, as PEM files.
+
+Stores trust this authority and no other: its certificate travels in their invitations. Keys are P-256, mode 0600.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.storage import named_failures, replace_bytes
+
+AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority.key"
+SERVER, SERVER_KEY = "server.pem", "server.key"
+AUTHORITY_DAYS, SERVER_DAYS = 3650, 397
+_EARLY = datetime.timedelta(hours=1)
+"""A certificate is valid from a little before it was made: stores' clocks differ."""
+
+
+def make_authority(directory: Path, name: str) -> None:
+    """Make an authority: authority.pem and authority.key.
+
+    Raises:
+      ConfigError: there is one already.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"fedcart coalition {name}"[:64])])
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    made = (
+        _builder(subject, subject, key, AUTHORITY_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write_key(directory / AUTHORITY_KEY, key)
+    replace_bytes(directory / AUTHORITY, made.public_bytes(serialization.Encoding.PEM))
+
+
+def make_server(directory: Path, hosts: Sequence[str], days: int = SERVER_DAYS) -> None:
+    """Make (or renew) the certificate of a server under these names and addresses: server.pem and server.key.
+
+    Raises:
+      InputError: the authority cannot be read.
+    """
+    with named_failures(directory / AUTHORITY_KEY, "read"):
+        signer = serialization.load_pem_private_key((directory / AUTHORITY_KEY).read_bytes(), None)
+        authority = x509.load_pem_x509_certificate((directory / AUTHORITY).read_bytes())
+    if not isinstance(signer, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{directory / AUTHORITY_KEY}: not a key of an authority; nothing was made")
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    made = (
+        _builder(subject, authority.subject, key, days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    (directory / SERVER_KEY).unlink(missing_ok=True)
+    _write_key(directory / SERVER_KEY, key)
+    replace_bytes(directory / SERVER, made.public_bytes(serialization.Encoding.PEM))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _EARLY)
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write a new key file; never over another."""
+    raw = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    with named_failures(path, "create"):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise ConfigError(f"{path} exists; no key was made") from None
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())

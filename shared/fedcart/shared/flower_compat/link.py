@@ -1,0 +1,287 @@
+"""Flower's SuperLink inside this process: its Fleet API, the nodes that may call it, and a grid for our ServerApp.
+
+The coordinator's loop works on the SuperLink's own state. So the Runtime API and the Control API, which has no
+authentication, are not part of the app at all. Nodes do not register: who is a member is said here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fedcart.shared.errors import FedcartError, ProtocolError
+from fedcart.shared.flower_compat import (
+    RAISED,
+    SUPERLINK_NODE_ID,
+    Error,
+    Grid,
+    Message,
+    RecordDict,
+    Run,
+    become_coordinator,
+    set_message_id,
+)
+
+log = logging.getLogger("fedcart.link")
+
+FLEET_CALLS = (
+    "activate-node",
+    "deactivate-node",
+    "send-node-heartbeat",
+    "pull-messages",
+    "push-messages",
+    "pull-object",
+    "push-object",
+    "confirm-message-received",
+)
+"""Calls of a store's node, below /v1/fleet/. Left out: registering (members are listed by the coordinator) and fetching
+a run or an app (a store runs its own app only, so a stock SuperNode gets no further than these)."""
+FLEET = "/v1/fleet/"
+KEY_HEADER = "flwr-public-key"
+"""Header that carries a node's public key, base64 of its PEM."""
+Application = Callable[..., Awaitable[None]]
+"""An ASGI application."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who a pushed reply says it is from.
+
+    Attributes:
+      caller: node that signed the request.
+      source: node that the reply names as its source.
+      message_id: hash of the whole reply, content included.
+      reply_to: of the message that it answers.
+    """
+
+    caller: int
+    source: int
+    message_id: str
+    reply_to: str
+
+
+def read_claim(body: bytes) -> Claim:
+    """Read the head of a push-messages call. Raises ProtocolError unless it holds exactly one message."""
+    from flwr.proto.fleet_pb2 import PushMessagesRequest
+
+    try:
+        request = PushMessagesRequest.FromString(body)
+    except Exception:  # google.protobuf's DecodeError; its package has no types
+        raise ProtocolError("a pushed reply is no protobuf message; it was not stored") from None
+    if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
+        raise ProtocolError("a call pushes one reply with one tree of objects; nothing was stored")
+    head = request.messages_list[0].metadata
+    if head.message_id != request.message_object_trees[0].object_id:
+        raise ProtocolError("a pushed reply is not numbered by its content; it was not stored")
+    return Claim(request.node.node_id, head.src_node_id, head.message_id, head.reply_to_message_id)
+
+
+class Link:
+    """The SuperLink's state and Fleet API, in memory: nodes and messages are gone when the process is.
+
+    Attributes:
+      app: Flower's fleet router behind its protobuf translation and node authentication, and nothing else.
+    """
+
+    def __init__(self) -> None:
+        from flwr.server.superlink.linkstate import LinkStateFactory
+        from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+        from flwr.supercore.object_store import ObjectStoreFactory
+        from flwr.superlink.federation import NoOpFederationManager
+
+        factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory())
+        self._state: Any = factory.state()
+        self.app = _fleet_app(factory)
+        self._nodes: dict[bytes, int] = {}
+
+    def add_member(self, public_key: bytes) -> int:
+        """Let the holder of a node key in; its node's number. In the grid, nodes keep the order of their adding.
+
+        Args:
+          public_key: PEM of a P-384 key.
+        """
+        from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+
+        if public_key not in self._nodes:
+            made = self._state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public_key, 0)
+            self._nodes[public_key] = int(made)
+        return self._nodes[public_key]
+
+    def remove_member(self, public_key: bytes) -> None:
+        """Let it in no more; its calls are refused from now on."""
+        from flwr.common.constant import NOOP_FLWR_AID
+
+        node = self._nodes.pop(public_key, None)
+        if node is None:
+            return
+        info = self._state.nodes[node]
+        if info.online_until is None:
+            info.online_until = 0.0  # Flower 1.41 compares it before it was ever set
+        self._state.delete_node(NOOP_FLWR_AID, node)
+
+    def members(self) -> list[int]:
+        """The nodes, in the order of their adding."""
+        return list(self._nodes.values())
+
+    def start_run(self) -> LinkGrid:
+        """A new run, and the grid to carry it out on; messages of this process are its coordinator's from now on."""
+        from flwr.common.constant import NOOP_FLWR_AID, Status
+        from flwr.proto.task_pb2 import TaskStatus
+        from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
+
+        run_id = int(
+            self._state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP)
+        )
+        # Running without a claim: a claimed task has a token that runs out unless a process of Flower's renews it.
+        task = self._state.task_store[self._state.run_ids[run_id].run.primary_task_id]
+        task.status.CopyFrom(TaskStatus(status=Status.RUNNING, sub_status="", details=""))
+        become_coordinator(run_id)
+        return LinkGrid(self._state, self.members, self._state.get_run_info(run_ids=[run_id])[0])
+
+    def finish_run(self, grid: LinkGrid) -> None:
+        """End a run; its messages and objects go, and late replies are refused."""
+        self._state.stop_run(grid.run.run_id)
+
+
+def _fleet_app(factory: Any) -> Application:
+    """What `flwr.superlink.main.create_app` makes, less all that no store calls."""
+    from fastapi import FastAPI
+    from flwr.supercore.error import http_error_translator
+    from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
+    from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
+    from flwr.superlink.routers.fleet.router import router
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=[
+            Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
+            Middleware(ProtobufTranslationMiddleware),
+            Middleware(NodeAuthMiddleware),
+        ],
+    )
+    app.state.linkstate_factory = factory
+    app.state.enable_supernode_auth = True  # nodes do not register themselves
+    app.include_router(router)
+    return app
+
+
+class LinkGrid(Grid):
+    """A grid on the SuperLink's own state: no HTTP and no copy of an object's bytes between it and the ServerApp.
+
+    A message becomes visible to its node when all its objects are stored; a reply, when all of its are.
+    """
+
+    def __init__(self, state: Any, members: Callable[[], list[int]], run: Run) -> None:
+        self._state, self._members, self._run = state, members, run
+        self._arriving: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Remember the run."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run that was set."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """A new instruction."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Members that are online, in the order of their adding."""
+        online = self._state.get_nodes(self._run.run_id)
+        return [node for node in self._members() if node in online]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Store messages and objects; ids of those that the SuperLink took."""
+        from flwr.supercore.inflatable.inflatable_object import no_object_id_recompute
+
+        self._arriving.clear()
+        with no_object_id_recompute():  # content that messages share is hashed once
+            return [message_id for message in messages if (message_id := self._push(message)) is not None]
+
+    def _push(self, message: Message) -> str | None:
+        from flwr.app.message import remove_content_from_message
+        from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+
+        set_message_id(message, message.object_id)
+        run_id, tree = self._run.run_id, get_object_tree(message)
+        session = self._state.start_session(run_id)
+        missing = set(self._state.preregister_object_tree(tree, session))
+        for object_id, part in get_all_nested_objects(message).items():
+            if object_id in missing and not self._state.store_object(run_id, session, object_id, part.deflate()):
+                raise FedcartError("the SuperLink did not store an object of a message; nothing was sent")
+        stored: str | None = self._state.store_message_ins(remove_content_from_message(message))
+        if stored is None:
+            self._state.object_store.delete(tree.object_id)
+        return stored
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies that are whole, each once. What a node sent that is no message comes as its error."""
+        return [reply for message_id in message_ids if (reply := self._pull(message_id)) is not None]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Not offered: it waits for all replies and keeps them. The coordinator's loop does neither."""
+        raise NotImplementedError("use push_messages and pull_messages")
+
+    def _pull(self, message_id: str) -> Message | None:
+        head = self._arriving.get(message_id)
+        if head is None:
+            found = self._state.get_message_res({message_id}, self._run.run_id)
+            if not found:
+                return None
+            head = self._arriving[message_id] = found[0]
+        from_node = head.metadata.src_node_id != SUPERLINK_NODE_ID
+        reply = self._whole(head) if from_node else head
+        if reply is not None:
+            del self._arriving[message_id]
+            self._state.delete_messages({message_id})
+            self._state.object_store.delete(head.metadata.message_id)
+        return reply
+
+    def _whole(self, head: Message) -> Message | None:
+        """The reply with its content; None while objects of it are on their way."""
+        from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+        from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+        from flwr.supercore.object_store import NoObjectInStoreError
+
+        root, store = head.metadata.message_id, self._state.object_store
+        try:
+            ids = list(dict.fromkeys(node.object_id for node in iterate_object_tree(store.get_object_tree(root))))
+        except NoObjectInStoreError:
+            return _unusable(head)
+        contents: dict[str, bytes] = {}
+        for object_id in ids:
+            raw = self._state.get_object(self._run.run_id, object_id)
+            if raw == b"":
+                return None
+            if raw is None:
+                return _unusable(head)
+            contents[object_id] = raw
+        if head.has_error():
+            return head
+        try:
+            inflated = inflate_object_from_contents(root, contents)
+            if not isinstance(inflated, Message) or not inflated.has_content():
+                raise TypeError(f"a {type(inflated).__name__} where a reply with content is needed")
+        except Exception as error:  # whatever a node sends must not stop the round
+            log.warning("a reply could not be read (%s); it was not used", type(error).__name__)
+            return _unusable(head)
+        head.content = inflated.content  # the head is what the SuperLink checked
+        return head
+
+
+def _unusable(head: Message) -> Message:
+    """The same reply as an error of its node."""
+    from flwr.app.message import make_message
+
+    return make_message(metadata=head.metadata, error=Error(RAISED, ProtocolError.__name__))

@@ -1,0 +1,188 @@
+"""What fedcart relies on in Flower's SuperLink and fleet calls, beside test_flower_compat.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import link_kit
+from fedcart.shared import flower_compat as fc
+from fedcart.shared.errors import ProtocolError
+from fedcart.shared.flower_compat.fleet import Refused
+from fedcart.shared.flower_compat.link import LinkGrid
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[link_kit.Served]:
+    with link_kit.served(tmp_path_factory.mktemp("tls")) as found:
+        yield found
+
+
+@pytest.fixture
+def grid(served: link_kit.Served) -> Iterator[LinkGrid]:
+    found = served.link.start_run()
+    yield found
+    served.link.finish_run(found)
+    assert served.link._state.object_store.store == {}
+    assert served.link._state.num_message_ins() == 0
+
+
+def content(value: float = 1.0, words: int = 5) -> fc.RecordDict:
+    return fc.RecordDict({"state": fc.pack_arrays({"v": np.full(words, value)}), "c": fc.ConfigRecord({"i": 1})})
+
+
+def collect(grid: LinkGrid, ids: list[str], seconds: float = 10) -> dict[str, fc.Message]:
+    found: dict[str, fc.Message] = {}
+    until = time.monotonic() + seconds
+    while len(found) < len(ids) and time.monotonic() < until:
+        for reply in grid.pull_messages([x for x in ids if x not in found]):
+            found[reply.metadata.reply_to_message_id] = reply
+        time.sleep(0.005)
+    return found
+
+
+def twice(message: fc.Message) -> fc.Message:
+    record = message.content["state"]
+    assert isinstance(record, fc.ArrayRecord)
+    doubled = fc.unpack_array(record["v"]) * 2
+    return fc.Message(fc.RecordDict({"t": fc.pack_arrays({"v": doubled})}), reply_to=message)
+
+
+def test_messages_and_replies_arrive_bit_for_bit_in_chunks_too(served: link_kit.Served, grid: LinkGrid) -> None:
+    key = served.member()
+    with link_kit.answering(served.node(key), twice):
+        [node] = [x for x in grid.get_node_ids() if x == served.link._nodes[link_kit.public_pem(key)]]
+        sent = [content(0.1), content(1 / 3, 1_500_000)]  # 12 MB: three chunks
+        ids = [next(iter(grid.push_messages([fc.Message(x, node, "train", ttl=20)]))) for x in sent]
+        for message_id, asked in zip(ids, sent, strict=True):
+            [reply] = collect(grid, [message_id]).values()
+            got, was = reply.content["t"]["v"], asked["state"]["v"]
+            np.testing.assert_array_equal(fc.unpack_array(got), fc.unpack_array(was) * 2)
+            assert reply.metadata.src_node_id == node
+
+
+def test_what_messages_share_is_stored_once(served: link_kit.Served, grid: LinkGrid) -> None:
+    nodes = [served.link.add_member(link_kit.public_pem(served.member())) for _ in range(3)]
+    keys = served.keys[-3:]
+    online = [served.node(key) for key in keys]
+    for node in online:
+        node.activate(15)
+    shared = content(2.0, 100_000)
+    grid.push_messages([fc.Message(shared, node, "train", ttl=20) for node in nodes])
+    stored = served.link._state.object_store.store
+    assert sum(len(entry.content) for entry in stored.values()) < 1.1 * 800_000
+    assert len(stored) == 3 + 5  # three heads; dict, two records, array, chunk
+    for node in online:
+        node.deactivate(node.node or 0)
+        node.close()
+
+
+def test_nodes_come_in_the_order_of_their_adding(served: link_kit.Served, grid: LinkGrid) -> None:
+    keys = [served.member() for _ in range(4)]
+    nodes = [served.node(key) for key in keys]
+    numbers = [node.activate(15) for node in reversed(nodes)]
+    mine = [x for x in grid.get_node_ids() if x in numbers]
+    assert mine == numbers[::-1]
+    nodes[1].deactivate(numbers[2])
+    assert [x for x in grid.get_node_ids() if x in numbers] == [x for x in numbers[::-1] if x != numbers[2]]
+    for node in nodes:
+        node.close()
+
+
+def test_an_error_of_the_app_is_an_error_here(served: link_kit.Served, grid: LinkGrid) -> None:
+    key = served.member()
+    with link_kit.answering(served.node(key), lambda m: fc.Message(fc.Error(fc.RAISED, "DataError"), reply_to=m)):
+        node = served.link.add_member(link_kit.public_pem(key))
+        ids = list(grid.push_messages([fc.Message(content(), node, "train", ttl=20)]))
+        [reply] = collect(grid, ids).values()
+    assert fc.error_name(reply.error) == "DataError"
+
+
+def test_a_node_that_is_gone_is_reported_by_the_superlink(served: link_kit.Served, grid: LinkGrid) -> None:
+    key = served.member()
+    node = served.node(key)
+    number = node.activate(15)
+    ids = list(grid.push_messages([fc.Message(content(), number, "train", ttl=20)]))
+    node.deactivate(number)
+    [reply] = collect(grid, ids).values()
+    assert fc.error_name(reply.error) == "NodeUnavailable"
+    assert reply.metadata.src_node_id == fc.SUPERLINK_NODE_ID
+    assert reply.metadata.reply_to_message_id == ids[0]
+    node.close()
+
+
+def test_a_message_is_given_out_once_and_a_late_reply_is_none(served: link_kit.Served, grid: LinkGrid) -> None:
+    key = served.member()
+    node = served.node(key)
+    number = node.activate(15)
+    ids = list(grid.push_messages([fc.Message(content(), number, "train", ttl=0.4)]))
+    asked = node.pull()
+    assert asked is not None
+    assert node.pull() is None
+    time.sleep(0.5)
+    node.push(fc.Message(fc.RecordDict({"late": fc.ConfigRecord()}), reply_to=asked))
+    [reply] = collect(grid, ids, 3).values()
+    assert fc.error_name(reply.error) == "MessageUnavailable"
+    node.close()
+
+
+def test_a_reply_is_used_when_it_is_whole_and_can_be_pushed_again(served: link_kit.Served, grid: LinkGrid) -> None:
+    key = served.member()
+    node = served.node(key)
+    number = node.activate(15)
+    ids = list(grid.push_messages([fc.Message(content(), number, "train", ttl=20)]))
+    asked = node.pull()
+    assert asked is not None
+    pushed = node._client.PushObject
+    node._client.PushObject = lambda request: pytest.fail("stop")  # type: ignore[method-assign]
+    first = twice(asked)
+    with pytest.raises(pytest.fail.Exception):
+        node.push(first)
+    assert list(grid.pull_messages(ids)) == []
+    node._client.PushObject = pushed  # type: ignore[method-assign]
+    reply = twice(asked)
+    reply.metadata.__dict__["_created_at"] = first.metadata.created_at
+    reply.metadata.__dict__["_ttl"] = first.metadata.ttl
+    node.push(reply)  # the same bytes again: a repeat is the same reply
+    assert set(collect(grid, ids)) == set(ids)
+    node.close()
+
+
+def test_who_was_online_must_leave_before_it_comes_back(served: link_kit.Served) -> None:
+    key = served.member()
+    first, second = served.node(key), served.node(key)
+    number = first.activate(15)
+    with pytest.raises(Refused):
+        second.activate(15)
+    second.deactivate(number)
+    assert second.activate(15) == number
+    first.close()
+    second.close()
+
+
+def test_a_reply_may_hold_whatever_it_holds_and_the_round_reads_it(served: link_kit.Served, grid: LinkGrid) -> None:
+    key = served.member()
+
+    def nonsense(message: fc.Message) -> fc.Message:
+        reply = twice(message)
+        reply.content["t"] = fc.ConfigRecord({"text": "not what was asked, but a record"})
+        return reply
+
+    with link_kit.answering(served.node(key), nonsense):
+        node = served.link.add_member(link_kit.public_pem(key))
+        ids = list(grid.push_messages([fc.Message(content(), node, "train", ttl=20)]))
+        [reply] = collect(grid, ids).values()
+    assert isinstance(reply.content["t"], fc.ConfigRecord)
+
+
+def test_a_claim_is_one_reply_numbered_by_its_content() -> None:
+    from flwr.proto.fleet_pb2 import PushMessagesRequest
+
+    from fedcart.shared.flower_compat.link import read_claim
+
+    for body in (b"\xff\xff", b"", PushMessagesRequest().SerializeToString()):
+        with pytest.raises(ProtocolError, match="stored"):
+            read_claim(body)
