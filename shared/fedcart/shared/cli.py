@@ -20,6 +20,7 @@ GROUP = "fedcart.commands"
 SUMMARIES = {
     "audit": "Check stores' ledgers and compute again what they spent.",
     "simulate": "Train stores together on one machine and compare with the alternatives.",
+    "frontier": "Measure accuracy against epsilon: learners x epsilons x trust x seeds, each cell one simulation.",
     "data": "List, describe, fetch and make data sets.",
     "learners": "List the algorithms and their hyper-parameters.",
     "coalition": "Plan what stores train together, and show what it will cost.",

@@ -1,4 +1,4 @@
-"""Many stores on one machine, beside honest baselines: `from fedcart.simulation import Config, simulate`."""
+"""Many stores on one machine, beside honest baselines: `from fedcart.simulation import Config, simulate, frontier`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedcart.simulation.config import Config
+    from fedcart.simulation.frontier.api import Frontier, frontier
     from fedcart.simulation.run import Result, simulate
 
-__all__ = ["Config", "Result", "simulate"]
+__all__ = ["Config", "Frontier", "Result", "frontier", "simulate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from fedcart.simulation import run
 
         return getattr(run, name)
+    if name in ("Frontier", "frontier"):
+        from fedcart.simulation.frontier import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

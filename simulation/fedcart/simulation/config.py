@@ -112,11 +112,13 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """[evaluate]: what is measured. `alone` and `pooled` = train those two comparisons; `baselines` None = all;
-    `every` = rounds between points of the learning curve, 0 = none; `share` = part of the customers measured."""
+    """[evaluate]: what is measured. `alone`, `pooled` and (under an epsilon) `no_noise` = train those comparisons;
+    `baselines` None = all; `every` = rounds between points of the learning curve, 0 = none; `share` = part of the
+    customers measured."""
 
     alone: bool = True
     pooled: bool = True
+    no_noise: bool = True
     baselines: tuple[str, ...] | None = None
     every: int | None = number(None, at_least=0)
     share: float = number(1.0, above=0.0, at_most=1.0)

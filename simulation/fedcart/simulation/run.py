@@ -219,7 +219,7 @@ def learner_of(config: Config, dataset: str, name: str) -> Learner:
 def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[str, Any]:
     """Name -> what makes its ranking, in the order in which they run."""
     found: dict[str, Any] = {"federated": trainings.federated}
-    if trainings.plan.privacy is not None:
+    if config.evaluate.no_noise and trainings.plan.privacy is not None:
         found["no_noise"] = trainings.no_noise
     if config.evaluate.alone and 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
         found["local_only"] = trainings.alone

@@ -1,0 +1,119 @@
+"""A frontier's output directory: what it was begun with, a folder a cell, and how far each of them is.
+
+DIR/grid.json                 configuration and grid; more cells may be added, nothing else may change
+DIR/cells/NAME.json, NAME/    a cell's configuration, and its run as `fedcart simulate` leaves it
+DIR/cells/NAME.log            what a cell said that did not finish
+DIR/frontier.json, …          what all cells together say
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fedcart.shared.errors import InputError
+from fedcart.shared.storage import replace_bytes
+from fedcart.simulation.config import plain
+from fedcart.simulation.frontier.grid import Cell, Experiment
+from fedcart.simulation.run import file_hashes
+from fedcart.simulation.workspace import is_part, lock, read_json
+
+GRID = "grid.json"
+CELLS = "cells"
+LOCK = ".lock.part"
+SCHEMA = 1
+
+
+class Folder:
+    """DIR of one frontier, held against other processes until it is closed."""
+
+    def __init__(self, directory: Path, experiment: Experiment) -> None:
+        """Claim `directory` for the experiment.
+
+        Raises:
+          InputError: it belongs to another configuration, lacks cells that are there, or cannot be written.
+        """
+        self.directory, self.experiment = directory, experiment
+        self.cells = experiment.cells()
+        try:
+            if directory.exists() and not (directory / GRID).exists():
+                self._refuse_foreign()
+            (directory / CELLS).mkdir(parents=True, exist_ok=True)
+            self._lock = lock(directory / LOCK)
+            self._claim()
+        except OSError as error:
+            raise InputError(f"{directory}: {error.strerror}; nothing was run", "choose another --out DIR") from None
+
+    def _refuse_foreign(self) -> None:
+        if any(not is_part(entry) and entry.name != CELLS for entry in self.directory.iterdir()):
+            raise InputError(
+                f"{self.directory} is not empty and holds no frontier; nothing was run", "choose another --out DIR"
+            )
+
+    def _claim(self) -> None:
+        path, wanted = self.directory / GRID, self.document()
+        if path.exists():
+            before = read_json(path)
+            self._refuse_other(before, wanted)
+            lost = sorted(set(before.get("cells", [])) - set(wanted["cells"]))
+            if lost:
+                raise InputError(
+                    f"{self.directory} holds {len(lost)} cells that this grid lacks, {lost[0]} the first; "
+                    "nothing was run",
+                    "a grid may grow: repeat its lists with what is new, or choose another --out DIR",
+                )
+        replace_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
+
+    def _refuse_other(self, before: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Refuse another configuration, but for keys of learners that are new."""
+        same = all(before.get(key) == wanted[key] for key in ("schema", "config", "contents"))
+        kept = {name: wanted["settings"].get(name, {}) for name in before.get("settings", {})}
+        if not same or kept != before.get("settings", {}):
+            raise InputError(
+                f"{self.directory} holds a frontier of another configuration; nothing was run",
+                "choose another --out DIR, or repeat that frontier's options to resume or extend it",
+            )
+
+    def document(self) -> dict[str, Any]:
+        """grid.json."""
+        experiment = self.experiment
+        config = experiment.base.document()
+        config["output"]["dir"] = None
+        for key in ("learner", "seed"):
+            del config[key]
+        for key in ("epsilon", "trust"):
+            del config["privacy"][key]
+        return {
+            "schema": SCHEMA,
+            "config": config,
+            "contents": file_hashes(experiment.base.data),
+            "settings": {name: plain(experiment.settings.get(name, {})) for name in experiment.learners},
+            "cells": [cell.name for cell in self.cells],
+        }
+
+    def path(self, cell: Cell) -> Path:
+        """The folder of a cell's run."""
+        return self.directory / CELLS / cell.name
+
+    def log(self, cell: Cell) -> Path:
+        """What the cell's process writes to standard error."""
+        return self.directory / CELLS / f"{cell.name}.log"
+
+    def config(self, cell: Cell) -> Path:
+        """Write the cell's configuration, a file that `fedcart simulate` reads."""
+        path = self.directory / CELLS / f"{cell.name}.json"
+        replace_bytes(path, (json.dumps(self.experiment.config(cell).document(), indent=1) + "\n").encode())
+        return path
+
+    def run(self, cell: Cell) -> dict[str, Any] | None:
+        """run.json of a cell that is complete, report included; None of another."""
+        directory = self.path(cell)
+        if not (directory / "run.json").exists() or not (directory / "report.html").exists():
+            return None
+        document = read_json(directory / "run.json")
+        return document if document.get("status") == "complete" else None
+
+    def close(self) -> None:
+        """Let other processes in."""
+        self._lock.close()

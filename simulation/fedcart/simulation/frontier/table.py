@@ -1,0 +1,139 @@
+"""The table: one row a learner, epsilon, trust and size, mean over seeds, beside what it is compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from fedcart.shared.errors import DataError
+from fedcart.simulation.frontier.grid import FLOOR, Cell, Experiment
+from fedcart.simulation.frontier.pairing import Difference, accuracy, difference, paired
+from fedcart.simulation.frontier.results import (
+    MAIN,
+    MEASURES,
+    SAMPLED,
+    Found,
+    Json,
+    baselines,
+    finite,
+    interval,
+    measures,
+)
+
+FLOOR_NAME = "private popularity"
+"""What a private learner is compared with: the floor under the same epsilon, trust and seed."""
+
+
+def learner_rows(experiment: Experiment, found: dict[str, Found]) -> list[Json]:
+    """Rows of all groups of cells of which at least one is complete, in the grid's order."""
+    groups: dict[tuple[Any, ...], list[Found]] = {}
+    for cell in experiment.cells():
+        if cell.learner is not None and cell.name in found:
+            groups.setdefault((cell.learner, cell.epsilon, cell.trust, cell.size), []).append(found[cell.name])
+    return [learner_row(experiment, found, group) for group in groups.values()]
+
+
+def learner_row(experiment: Experiment, found: dict[str, Found], group: Sequence[Found]) -> Json:
+    """One row; `seeds` are those that are complete."""
+    cell = group[0].cell
+    row = {
+        "learner": cell.learner,
+        "epsilon": finite(cell.epsilon),
+        "trust": cell.trust,
+        "size": cell.size,
+        "seeds": [one.cell.seed for one in group],
+        "customers": group[0].run["data"]["customers"],
+        **summary([(one, "federated") for one in group], experiment.base.evaluate.replicates),
+        "alone": mean([(measures(one.run, "local_only") or {}).get(MAIN) for one in group]),
+    }
+    against = {"content": "content"} | (
+        {} if cell.learner == FLOOR or cell.trust == "none" else {FLOOR_NAME: "federated"}
+    )
+    row["paired"] = [
+        one for name, method in against.items() if (one := compare(experiment, found, group, name, method)) is not None
+    ]
+    return row
+
+
+def compare(
+    experiment: Experiment, found: dict[str, Found], group: Sequence[Found], name: str, method: str
+) -> Json | None:
+    """The group minus a baseline, or minus the floor under the same epsilon; None while that is not there for
+    every seed of the group; `why` where the two cannot be paired."""
+    parts = []
+    for one in group:
+        other = found.get(opponent(experiment, one.cell, name).name)
+        if other is None or measures(other.run, method) is None:
+            return None
+        parts.append((one, other))
+    try:
+        pairs = [difference(one.directory, "federated", other.directory, method) for one, other in parts]
+    except DataError as error:
+        return {"against": name, "metric": MAIN, "why": error.message}
+    result = paired(pairs, experiment.base.evaluate.replicates)
+    return {"against": name, "metric": MAIN, **asdict(result), "verdict": result.verdict}
+
+
+def opponent(experiment: Experiment, cell: Cell, name: str) -> Cell:
+    """The cell that holds what `name` is."""
+    if name == FLOOR_NAME:
+        return Cell(learner=FLOOR, epsilon=cell.epsilon, trust=cell.trust, seed=cell.seed, size=cell.size)
+    return experiment.reference(cell.seed, cell.size)
+
+
+def baseline_rows(experiment: Experiment, found: dict[str, Found]) -> list[Json]:
+    """One row a baseline and size, mean over the splits."""
+    rows = []
+    for size in experiment.sizes:
+        cells = dict.fromkeys(experiment.reference(seed, size) for seed in experiment.grid.seeds)
+        group = [found[cell.name] for cell in cells if cell.name in found]
+        for method in baselines(group[0].run) if group else ():
+            rows.append(
+                {
+                    "method": method,
+                    "size": size,
+                    "seeds": [one.cell.seed for one in group],
+                    "customers": group[0].run["data"]["customers"],
+                    **summary([(one, method) for one in group], experiment.base.evaluate.replicates),
+                }
+            )
+    return rows
+
+
+def summary(parts: Sequence[tuple[Found, str]], replicates: int) -> Json:
+    """Means over seeds, least and greatest NDCG@10 of a seed, and a 95 % interval over customers and seeds."""
+    each = [measures(one.run, method) or {} for one, method in parts]
+    values: Json = {name: mean([x.get(name) for x in each]) for name in (*MEASURES, *SAMPLED)}
+    main = [float(x[MAIN] or 0.0) for x in each]
+    if len(parts) == 1:
+        bounds = interval(parts[0][0].run, parts[0][1])
+    else:
+        whole: Difference = accuracy([(one.directory, column(method)) for one, method in parts], replicates)
+        bounds = None if whole.low is None or whole.high is None else [whole.low, whole.high]
+    return {**values, "least": min(main), "greatest": max(main), "ci95": bounds}
+
+
+def column(method: str) -> str:
+    """A method's name in results.parquet."""
+    return method.removeprefix("centralized.")
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where any is missing."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def best(rows: Sequence[Json], **wanted: Any) -> Json | None:
+    """The row with the highest NDCG@10 among those with these keys; None of none."""
+    kept = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    return max(kept, key=lambda row: float(row[MAIN]), default=None)
+
+
+def epsilons(rows: Sequence[Json]) -> list[float]:
+    """The finite epsilons of the rows, ascending."""
+    return sorted({row["epsilon"] for row in rows if row["epsilon"] is not None and row["epsilon"] < math.inf})
