@@ -6,6 +6,8 @@ do none of that: they raise, and what they fetch is a message for the app that i
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import ipaddress
 import ssl
 from collections.abc import Callable
@@ -54,12 +56,14 @@ class Unreachable(FedcartError):
 class Refused(ProtocolError):
     """The SuperLink answered no. `status` is the HTTP status."""
 
-    def __init__(self, call: str, status: int) -> None:
-        super().__init__(f"the coordinator refused {call} with status {status}")
-        self.status = status
+    def __init__(self, call: str, status: int, ahead_s: float = 0.0) -> None:
+        """`ahead_s`: by how much this machine's clock is ahead of the coordinator's."""
+        clock = f"; this machine's clock is {ahead_s:+.0f} s off the coordinator's" if abs(ahead_s) > 4 else ""
+        super().__init__(f"the coordinator refused {call} with status {status}{clock}")
+        self.call, self.status, self.ahead_s = call, status, ahead_s
 
     def __reduce__(self) -> Any:
-        return type(self), (self.message.split()[3], self.status)
+        return type(self), (self.call, self.status, self.ahead_s)
 
 
 def reply_bytes_to_sign(message_id: str, reply_to: str) -> bytes:
@@ -245,8 +249,17 @@ def _call(name: str, call: Callable[[Any], T], request: Any) -> T:
         status = error.response.status_code
         if status in (429, 502, 503, 504):
             raise Unreachable(f"the coordinator is not ready for {name} (status {status})") from None
-        raise Refused(name, status) from None
+        raise Refused(name, status, _ahead_s(error.response.headers.get("date"))) from None
     except httpx.TransportError as error:
         raise Unreachable(f"the coordinator could not be reached for {name} ({type(error).__name__})") from None
     except ValueError as error:
         raise Unreachable(f"the answer to {name} could not be read ({type(error).__name__})") from None
+
+
+def _ahead_s(date: str | None) -> float:
+    """Seconds by which this machine's clock is ahead of an HTTP date; 0 when there is none."""
+    try:
+        said = email.utils.parsedate_to_datetime(date or "")
+    except ValueError:
+        return 0.0
+    return (datetime.datetime.now(datetime.UTC) - said).total_seconds()

@@ -91,6 +91,7 @@ class Link:
         from flwr.supercore.object_store import ObjectStoreFactory
         from flwr.superlink.federation import NoOpFederationManager
 
+        logging.getLogger("flwr").setLevel(logging.CRITICAL)  # it logs keys and numbers of nodes that it refuses
         factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory())
         self._state: Any = factory.state()
         self.app = _fleet_app(factory)
