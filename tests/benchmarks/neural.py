@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from fedcart.shared import metrics
 from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Learner, Round, State
 from fedcart.shared.learners.memory import MemoryCustomers, round_totals
 from fedcart.shared.learners.neural.learner import GRADIENT
@@ -39,6 +40,7 @@ from fedcart.shared.privacy.keystream import KEY_BYTES, Keystream
 from fedcart.shared.privacy.terms import PrivacyTerms, with_changes
 from fedcart.simulation.config import Config, DataConfig, StoresConfig
 from fedcart.simulation.evaluate import Ranking, join, rank
+from fedcart.simulation.held_out import HeldOut
 from fedcart.simulation.run import prepare
 from fedcart.simulation.split import Split
 from fedcart.simulation.validation import hold_out_for_validation
@@ -115,10 +117,22 @@ def parts_of(name: str, stores: int, seed: int, validation: bool) -> tuple[list[
     split = prepared.split
     if validation:
         train, held_out = hold_out_for_validation(split.train, seed, split.target)
+        held_out = dataclasses.replace(held_out, candidates=candidates(split.train, held_out, seed))
         split = dataclasses.replace(split, train=train, held_out=held_out)
     offsets = prepared.partition.offsets
     cut = [split.slice(int(a), int(b)) for a, b in itertools.pairwise(offsets)]
     return cut, prepared.dataset.catalogue
+
+
+def candidates(train: Histories, held_out: HeldOut, seed: int) -> npt.NDArray[np.int32]:
+    """[customers, 100] each validation item and 99 items drawn from those not in the customer's training history."""
+    found = np.full((train.customers, 100), -1, np.int32)
+    found[held_out.owner, 0] = held_out.items
+    generator = np.random.default_rng([seed, 99])
+    for row in held_out.owner:
+        own = train.items[train.indptr[row] : train.indptr[row + 1]]
+        found[row, 1:] = generator.choice(np.delete(np.arange(train.items_total), own), 99, replace=False)
+    return found
 
 
 def pairs(given: Sequence[str]) -> Mapping[str, Any]:
