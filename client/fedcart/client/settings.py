@@ -14,6 +14,7 @@ from typing import Literal
 from fedcart.shared.config import build, number, read_toml
 from fedcart.shared.errors import ConfigError, did_you_mean
 from fedcart.shared.interactions import BEHAVIOURS
+from fedcart.shared.tables.options import ROLES
 
 WEIGHTS: Mapping[str, float] = {"view": 0.05, "favourite": 0.3, "cart": 0.5, "purchase": 1.0, "rating": 1.0}
 """How much one event of each behaviour counts in a history, unless store.toml says otherwise."""
@@ -29,7 +30,8 @@ class DataSettings:
       source: CSV or Parquet file, database URL, or env:NAME for a URL in the environment variable NAME.
       query: SQL of a database source. With `:since` in it the database is asked for new rows only.
       since: what `:since` is given as: text (2024-05-17 08:30:00, UTC) or whole seconds since 1970.
-      columns: role -> column; roles are customer, item, time, behaviour, value, basket.
+      columns: role -> column, of ROLES.
+      store: the rows to take where the table is of several stores, by what its store column says.
       behaviour: what every row means when no column says so.
       behaviours: word in the behaviour column -> behaviour, or `cancelled`.
       behaviour_weights: behaviour -> weight of one event; 0 leaves it out.
@@ -42,6 +44,7 @@ class DataSettings:
     query: str | None = None
     since: Literal["text", "seconds"] = "text"
     columns: Mapping[str, str] = field(default_factory=dict)
+    store: str | None = None
     behaviour: str = "purchase"
     behaviours: Mapping[str, str] = field(default_factory=dict)
     behaviour_weights: Mapping[str, float] = field(default_factory=dict)
@@ -56,8 +59,9 @@ class DataSettings:
                 raise ConfigError(f"[data] behaviour_weights: unknown {name!r}", did_you_mean(name, BEHAVIOURS))
             if not 0 <= weight < float("inf"):
                 raise ConfigError(f"[data] behaviour_weights: {name} = {weight} must be at least 0 and finite")
-        if "store" in self.columns:
-            raise ConfigError("[data.columns]: unknown role 'store'", "one folder is one store: filter in the query")
+        for role in self.columns:
+            if role not in ROLES:
+                raise ConfigError(f"[data.columns]: unknown role {role!r}", did_you_mean(role, ROLES))
 
     @property
     def weights(self) -> tuple[float, ...]:

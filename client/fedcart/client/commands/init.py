@@ -20,7 +20,7 @@ Examples:
 @options.directory
 @click.option("--data", "source", metavar="FILE|URL", help="Table of interactions, or env:NAME; else sales.csv.")
 @click.option("--query", metavar="SQL", help="For a database; `:since` in it asks for new rows only.")
-@click.option("--columns", metavar="ROLE=COLUMN,…", help="customer, item, time, behaviour, value, basket.")
+@click.option("--columns", metavar="ROLE=COLUMN,…", help="customer, item, time, behaviour, value, basket, store.")
 @click.option("--items", metavar="FILE", type=options.PATH, help="The coalition's catalogue.json, or an item file.")
 @click.option("--epsilon-total", type=click.FloatRange(min=0), default=8.0, show_default=True, help="Lifetime cap.")
 @click.option("--consent-column", default="", help="Column that says whether a customer may be learned from.")
