@@ -286,3 +286,4 @@ def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
 def test_auto_is_ease_while_its_matrix_fits_and_als_above():
     assert [defaults.learner_name("auto", items) for items in (4096, 4097)] == ["gram", "als"]
     assert defaults.learner_name("popularity", 10) == "popularity"
+    assert defaults.learner_name("auto", 10, epsilon=4.0) == "spectral"

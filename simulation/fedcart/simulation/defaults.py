@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import math
 import time
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from fedcart.shared.errors import ConfigError
+from fedcart.shared.learners.spectral.suited import suited
 from fedcart.simulation.config import Config, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset
 
@@ -47,6 +49,9 @@ SAME_SETTINGS = {"ials": "als", "gram": "ease"}
 ROUNDS_KEY = {"als": "sweeps", "mf": "round_count", "ncf": "round_count"}
 """What the learners that have a choice call their number of rounds."""
 
+TUNED_SPECTRAL = "ncf-split"
+"""The set on which the settings of `spectral` were chosen."""
+
 WITHOUT_SETTINGS = frozenset({"popularity", "random", "memoriser"})
 
 
@@ -81,13 +86,15 @@ def _second(day: str) -> int:
         raise ConfigError(f"[split] at: {day!r} is not a day", "write it as YYYY-MM-DD") from None
 
 
-def learner_name(name: str, items: int) -> str:
-    """`auto` without epsilon: EASE (`gram`) while its one matrix fits, else implicit ALS.
+def learner_name(name: str, items: int, epsilon: float = math.inf) -> str:
+    """`auto`: `spectral` with an epsilon; without, EASE (`gram`) while its one matrix fits, else implicit ALS.
 
-    On validation items EASE is the better of the two on most sets at hand (docs/decisions/0004-auto.md).
+    On validation items EASE is the better of those two on most sets at hand (docs/decisions/0004-auto.md).
     """
     if name != "auto":
         return name
+    if epsilon < math.inf:
+        return "spectral"
     return "gram" if items <= MOST_EASE_ITEMS else "als"
 
 
@@ -126,14 +133,33 @@ def given_settings(config: Config, learner: str) -> dict[str, Any]:
     return {**given, key: count}
 
 
-def settings(dataset: str, method: str, *, private: bool = False) -> Mapping[str, Any]:
+def settings(
+    dataset: str, method: str, *, private: bool = False, epsilon: float = math.inf, customers_bound: int = 1
+) -> Mapping[str, Any]:
     """Settings of a learner or baseline, as `chosen` finds them."""
-    return chosen(dataset, method, private=private).settings
+    return chosen(dataset, method, private=private, epsilon=epsilon, customers_bound=customers_bound).settings
 
 
-def chosen(dataset: str, method: str, *, private: bool = False) -> Chosen:
-    """Settings from settings.toml: for runs under an epsilon those in [private], else the set's, else [default]."""
+def chosen(
+    dataset: str, method: str, *, private: bool = False, epsilon: float = math.inf, customers_bound: int = 1
+) -> Chosen:
+    """Settings from settings.toml: for runs under an epsilon those in [private], else the set's, else [default].
+
+    Those of `spectral` are a function of epsilon and the bound on customers, and what the set's table says on top.
+
+    Args:
+      private: whether the run is under an epsilon.
+      epsilon, customers_bound: of the run; only `spectral` asks.
+    """
     tables = _tables()
+    if method == "spectral":
+        own = dict(tables.get(dataset, {}).get(method, {}))
+        words = f"a function of ε and the bound on customers, chosen on {TUNED_SPECTRAL}"
+        if own:
+            words += f"; {', '.join(own)} tuned on validation of this set"
+        here = "validation" if dataset == TUNED_SPECTRAL else "other set"
+        source: Any = "private" if private else here
+        return Chosen(settings=suited(epsilon, customers_bound) | own, source=source, words=words)
     if private and method in tables["private"]:
         return Chosen(
             settings=tables["private"][method], source="private", words="fixed for runs under an ε, chosen on ncf-split"
@@ -143,9 +169,9 @@ def chosen(dataset: str, method: str, *, private: bool = False) -> Chosen:
         return Chosen(settings={}, source="none", words="has no settings")
     own = dict(tables.get(dataset, {}).get(method, {}))
     if own:
-        source = own.pop("source", None)
-        if source is not None:
-            return Chosen(settings=own, source="published", words=source)
+        published = own.pop("source", None)
+        if published is not None:
+            return Chosen(settings=own, source="published", words=published)
         return Chosen(settings=own, source="validation", words="tuned on validation of this set")
     default = tables["default"].get(method)
     if default:

@@ -29,6 +29,7 @@ from fedcart.simulation.config import Config
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.partition import Partition
 from fedcart.simulation.progress import Progress
+from fedcart.simulation.released_popularity import released_popularity
 from fedcart.simulation.simulated_stores import SimulatedStores, aggregation_of
 from fedcart.simulation.split import Split
 from fedcart.simulation.workspace import read_json
@@ -129,7 +130,12 @@ class Trainings:
         return rank_pooled(learner or self.learner, split, self.catalogue, self.plan.seed, bound, progress)
 
     def baseline(self, name: str, settings: dict[str, Any]) -> Ranking:
-        """A method that sees all data."""
+        """A method that sees all data; in a private run, where it needs popularity alone, that as it is released."""
+        if self.plan.privacy is not None and name in baselines.POPULARITY_ALONE:
+            half_life = baselines.setting(name, "half_life_days", settings)
+            rehearsal = self.around.seed
+            q = released_popularity(self.plan, self.catalogue, self.split.train, half_life, rehearsal)
+            settings = {**settings, "popularity": q}
         scorer = baselines.fit(name, self.split.train, self.catalogue, seed=self.config.seed, **settings)
         return rank(scorer, self.split, progress=self.progress.step)
 

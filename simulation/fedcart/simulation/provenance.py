@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedcart.simulation import defaults
+from fedcart.simulation.baselines import POPULARITY_ALONE
 from fedcart.simulation.config import Config, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.split import Split
@@ -23,8 +24,11 @@ def provenance(
     found, private = {}, config.privacy.epsilon < float("inf")
     for method in methods:
         own = method in LEARNER
-        chosen = defaults.chosen(dataset.name, learner if own else method, private=own and private)
+        wanted = learner if own else method
+        chosen = defaults.chosen(dataset.name, wanted, private=private, epsilon=config.privacy.epsilon)
         source, words = chosen.source, chosen.words
+        if private and method in POPULARITY_ALONE:
+            words += "; popularity released at the run's ε, nothing else learned together"
         if source == "validation" and not as_tuned:
             source, words = "other set", TUNED_ELSEWHERE
         if method == "federated" and private and source not in ("private", "none", "default"):

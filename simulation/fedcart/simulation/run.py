@@ -186,10 +186,10 @@ def file_hashes(data: DataConfig) -> dict[str, str]:
 def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, progress: Progress) -> Trainings:
     """The plan of the run: learner, settings, catalogue, bound."""
     stores = len(prepared.partition.names)
-    name = defaults.learner_name(config.learner.name, len(prepared.dataset.catalogue))
-    learner = learner_of(config, prepared.dataset.name, name)
+    name = defaults.learner_name(config.learner.name, len(prepared.dataset.catalogue), config.privacy.epsilon)
     catalogue = prepared.dataset.catalogue
     bound, derived = customers_bound(config.privacy, prepared.dataset.name, len(prepared.partition.people))
+    learner = learner_of(config, prepared.dataset.name, name, bound)
     plan = Plan(
         catalogue_hash=catalogue.hash,
         catalogue_source=catalogue.source,
@@ -210,9 +210,14 @@ def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, pro
     )
 
 
-def learner_of(config: Config, dataset: str, name: str) -> Learner:
-    """The learner `name` with the settings chosen for the set, and what the configuration says on top."""
-    chosen = defaults.settings(dataset, name, private=config.privacy.epsilon < float("inf"))
+def learner_of(config: Config, dataset: str, name: str, bound: int = 1) -> Learner:
+    """The learner `name` with the settings chosen for the set, and what the configuration says on top.
+
+    Args:
+      bound: on the number of customers; before it is known any number tells whether the configuration can be built.
+    """
+    epsilon = config.privacy.epsilon
+    chosen = defaults.settings(dataset, name, private=epsilon < float("inf"), epsilon=epsilon, customers_bound=bound)
     return build_learner(name, {**chosen, **defaults.given_settings(config, name)})
 
 
@@ -226,7 +231,8 @@ def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[st
     if config.evaluate.pooled:
         found["same"] = lambda: trainings.central(trainings.split, show=True)
     for name in baseline_names(config):
-        settings = dict(defaults.settings(prepared.dataset.name, name))
+        private = trainings.plan.privacy is not None
+        settings = dict(defaults.settings(prepared.dataset.name, name, private=private))
         found[name] = lambda name=name, settings=settings: trainings.baseline(name, settings)
     return found
 

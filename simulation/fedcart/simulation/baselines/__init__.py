@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedcart.shared.catalogue import Catalogue
@@ -26,6 +26,9 @@ NAMES: tuple[str, ...] = (
 )
 """Every baseline; each is the function `fit` of the module of its name."""
 
+POPULARITY_ALONE = frozenset({"recent", "recent_own", "content"})
+"""Those that learn nothing together but popularity; private runs give them a released one."""
+
 
 def fit(name: str, train: Histories, catalogue: Catalogue, seed: int, **settings: Any) -> Scorer:
     """Fit a baseline to the training view; `settings` are the keyword arguments of its own `fit`.
@@ -35,7 +38,7 @@ def fit(name: str, train: Histories, catalogue: Catalogue, seed: int, **settings
     """
     if name not in NAMES:
         raise ConfigError(f"unknown baseline {name!r}", did_you_mean(name, NAMES))
-    fit_one: Callable[..., Scorer] = importlib.import_module(f"{__name__}.{name}").fit
+    fit_one = _function(name)
     known = set(inspect.signature(fit_one).parameters) - {"train", "catalogue"}
     for key in settings:
         if key not in known - {"seed"}:
@@ -43,3 +46,13 @@ def fit(name: str, train: Histories, catalogue: Catalogue, seed: int, **settings
     if "seed" in known:
         settings = {**settings, "seed": seed}
     return fit_one(train, catalogue, **settings)
+
+
+def setting(name: str, key: str, settings: Mapping[str, Any]) -> Any:
+    """What a baseline runs with: from `settings`, else its own default."""
+    return settings[key] if key in settings else inspect.signature(_function(name)).parameters[key].default
+
+
+def _function(name: str) -> Callable[..., Scorer]:
+    found: Callable[..., Scorer] = importlib.import_module(f"{__name__}.{name}").fit
+    return found

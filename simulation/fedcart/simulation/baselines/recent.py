@@ -1,4 +1,4 @@
-"""Popularity in which an event fades: counts times 2^(-age / half-life)."""
+"""Popularity in which an event fades: counts times 2^(-age / half-life); in a private run, as it was released."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ HALF_LIFE_DAYS = 21.0
 """About exp(-age / 30 days)."""
 
 
-def fit(train: Histories, catalogue: Catalogue, *, half_life_days: float = HALF_LIFE_DAYS) -> PopularityScorer:
-    """Faded counts by item; pairs without a time count 1."""
-    return PopularityScorer(faded_counts(train, half_life_days))
+def fit(
+    train: Histories,
+    catalogue: Catalogue,
+    *,
+    half_life_days: float = HALF_LIFE_DAYS,
+    popularity: npt.NDArray[np.floating] | None = None,
+) -> PopularityScorer:
+    """Faded counts by item; pairs without a time count 1. `popularity` [items]: released, instead of counts."""
+    found = faded_counts(train, half_life_days) if popularity is None else popularity
+    return PopularityScorer(found.astype(np.float32))
 
 
 def faded_counts(train: Histories, half_life_days: float) -> npt.NDArray[np.float32]:

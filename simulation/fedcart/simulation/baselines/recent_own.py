@@ -29,7 +29,13 @@ class OwnFirst:
         return scores
 
 
-def fit(train: Histories, catalogue: Catalogue, *, half_life_days: float = HALF_LIFE_DAYS) -> OwnFirst:
-    """Faded counts of all customers; the bonus is each customer's own."""
-    counts = faded_counts(train, half_life_days)
+def fit(
+    train: Histories,
+    catalogue: Catalogue,
+    *,
+    half_life_days: float = HALF_LIFE_DAYS,
+    popularity: npt.NDArray[np.floating] | None = None,
+) -> OwnFirst:
+    """Faded counts of all customers, or `popularity` [items] as released; the bonus is each customer's own."""
+    counts = (faded_counts(train, half_life_days) if popularity is None else popularity).astype(np.float32)
     return OwnFirst(counts / max(float(counts.max(initial=0.0)), 1e-12), half_life_days)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import Histories
+from fedcart.shared.item_features.columns import unit_rows
 from fedcart.shared.learners.base import Block, LocalTable
-from fedcart.simulation.baselines.rows import unit_rows, weight_rows
+from fedcart.simulation.baselines.rows import weight_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -1,0 +1,199 @@
+"""`spectral`: what comes out of noised sums, of histories, and of the local solve."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.interactions import Histories
+from fedcart.shared.learners.base import Block
+from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
+from fedcart.shared.learners.spectral import Spectral
+from fedcart.shared.learners.spectral.contribution import centred_history, unit_history
+from fedcart.shared.learners.spectral.learner import noise_of
+from fedcart.shared.learners.spectral.local_solve import LocalSolve, recency_ranks
+from fedcart.shared.learners.spectral.posterior import shares
+from fedcart.shared.learners.spectral.shrink import shrink
+from fedcart.shared.learners.spectral.sketch import factors, first_basis
+from fedcart.shared.learners.spectral.suited import STEPS, suited
+from fedcart.shared.plan import Plan, build_learner, hyper_parameters
+from fedcart.shared.privacy.terms import PrivacyTerms
+
+ITEMS = 60
+
+
+def histories(rows, ages=None, items=ITEMS):
+    counts = [len(row) for row in rows]
+    pairs = np.concatenate([np.asarray(row, np.int32) for row in rows])
+    return Histories(
+        items,
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        pairs,
+        np.ones(len(pairs), np.float32),
+        np.full(len(pairs), 8, np.uint8),
+        np.full(len(pairs), np.nan, np.float32) if ages is None else np.concatenate(ages).astype(np.float32),
+    )
+
+
+def two_tastes(customers, seed=0):
+    """Each customer takes ten items from one half of the catalogue, which no public column tells apart."""
+    draw = np.random.default_rng(seed)
+    half = ITEMS // 2
+    rows = [np.sort(draw.choice(half, 10, replace=False)) + half * (u % 2) for u in range(customers)]
+    return histories(rows)
+
+
+def plain_catalogue():
+    return Catalogue(tuple(map(str, range(ITEMS))), "given", {})
+
+
+def test_a_posterior_is_nearer_to_the_truth_than_the_noised_sum():
+    draw = np.random.default_rng(0)
+    truth, noise = np.exp(draw.normal(1.0, 1.5, 4000)), 7.0
+    noised = truth + draw.normal(0.0, noise, len(truth))
+    found = shares(noised, noise)
+    exact = truth / truth.sum()
+    floored = np.maximum(noised, 0.25) / np.maximum(noised, 0.25).sum()
+    assert found.sum() == pytest.approx(1.0)
+    assert (found > 0).all()
+    assert ((found - exact) ** 2).sum() < 0.7 * ((floored - exact) ** 2).sum()
+    assert np.abs(np.log(found / exact)).mean() < np.abs(np.log(floored / exact)).mean()
+
+
+@pytest.mark.parametrize("total", [np.zeros(5), np.array([-3.0, -1.0, 0.0]), np.array([1e6, 1.0])])
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_shares_are_shares_whatever_the_sum(total, noise):
+    found = shares(total, noise)
+    assert found.sum() == pytest.approx(1.0)
+    assert (found > 0).all()
+
+
+def test_shrinking_takes_noise_out_and_without_noise_does_nothing():
+    draw = np.random.default_rng(1)
+    items, noise = 600, 1.0
+    q = np.sort(draw.gamma(1.0, size=items))[::-1] + 1e-3
+    features = draw.normal(size=(items, 5))
+    said = features @ draw.normal(size=(5, 8))
+    own = draw.normal(size=(items, 8)) * np.linspace(2.0, 0.0, items)[:, None]
+    noised = said + own + noise * draw.normal(size=said.shape)
+    error = ((shrink(noised, noise, features, q) - said - own) ** 2).mean()
+    assert error < 0.6 * noise**2
+    assert error < 0.9 * ((shrink(noised, noise, np.zeros((items, 1)), q) - said - own) ** 2).mean()
+    assert shrink(noised, 0.0, features, q) is noised
+
+
+def test_the_first_basis_is_orthonormal_and_blind_to_popularity():
+    draw = np.random.default_rng(2)
+    q = draw.gamma(1.0, size=ITEMS)
+    basis = first_basis(draw.normal(size=(ITEMS, 20)), q / q.sum(), 12)
+    assert basis.T @ basis == pytest.approx(np.eye(12), abs=1e-9)
+    assert basis.T @ np.sqrt(q) == pytest.approx(np.zeros(12), abs=1e-9)
+
+
+def test_factors_of_exact_sketches_are_those_of_the_covariance():
+    draw = np.random.default_rng(3)
+    left, _ = np.linalg.qr(draw.normal(size=(ITEMS, 4)))
+    covariance = left * [9.0, 5.0, 3.0, 1.0] @ left.T
+    bases = draw.normal(size=(ITEMS, 30))
+    found, values = factors(covariance @ bases, bases, 0.0, np.zeros((ITEMS, 1)), np.full(ITEMS, 1 / ITEMS), 6)
+    assert np.abs(found[:, :4].T @ left).sum() > 3.5
+    assert not found[:, 4:].any()
+    assert not values[4:].any()
+
+
+def test_the_run_learns_what_no_public_column_says():
+    catalogue, train = plain_catalogue(), two_tastes(400)
+    learner = Spectral(embedding_dim=4, first_dim=8, sketch_rounds=2, regularization=10.0)
+    state = run_rounds(learner, [MemoryCustomers(train)], catalogue, 0, 400)
+    scores = learner.scorer(state, catalogue).score(Block(0, 0, train), None)
+    own_half = np.where(np.arange(400)[:, None] % 2 == 0, np.arange(ITEMS) < ITEMS // 2, np.arange(ITEMS) >= ITEMS // 2)
+    assert scores[own_half].mean() > scores[~own_half].mean() + 2 * scores.std() * 0.5
+    content = Spectral(sketch_rounds=0, regularization=10.0)
+    flat = run_rounds(content, [MemoryCustomers(train)], catalogue, 0, 400)
+    flat_scores = content.scorer(flat, catalogue).score(Block(0, 0, train), None)
+    gap, flat_gap = (x[own_half].mean() - x[~own_half].mean() for x in (scores, flat_scores))
+    assert flat_gap / flat_scores.std() < 0.5 < gap / scores.std()
+
+
+def test_a_contribution_has_norm_one_and_is_the_customers_own():
+    both = histories([[1, 2, 5], [7]])
+    q = np.random.default_rng(4).dirichlet(np.ones(ITEMS))
+    z = centred_history(both, q)
+    assert np.linalg.norm(z, axis=1) == pytest.approx([1.0, 1.0])
+    assert (z[1] == centred_history(both.slice(1, 2), q)[0]).all()
+    assert np.linalg.norm(unit_history(both, math.inf).toarray(), axis=1) == pytest.approx([1.0, 1.0])
+
+
+def test_an_old_customer_says_less_about_recent_popularity():
+    rows = histories([[1, 2], [1, 2]], ages=[[0.0, 0.0], [60.0, 60.0]])
+    norms = np.linalg.norm(unit_history(rows, 30.0).toarray(), axis=1)
+    assert norms == pytest.approx([1.0, 0.25])
+
+
+def test_ties_in_time_share_their_mean_rank_and_items_without_a_time_have_none():
+    rows = histories([[0, 1, 2, 3], [4, 5]], ages=[[9.0, 1.0, 1.0, np.nan], [2.0, 1.0]])
+    ranks = recency_ranks(rows)
+    assert ranks[[0, 1, 2, 4, 5]].tolist() == [2.0, 0.5, 0.5, 1.0, 0.0]
+    assert math.isnan(ranks[3])
+
+
+def test_the_most_recent_item_decides_where_order_counts():
+    vectors = np.zeros((4, 3), np.float32)
+    vectors[[0, 1], 0] = vectors[[2, 3], 1] = 1.0  # 0 and 1 are alike, 2 and 3 are
+    both = histories([[0, 2]], ages=[[0.0, 50.0]], items=4)
+    plain = LocalSolve.of(vectors, 1.0, 100.0).score(Block(0, 0, both), None)[0]
+    lifted = LocalSolve.of(vectors, 1.0, 100.0, order_weight=100.0, order_items=0.5).score(Block(0, 0, both), None)[0]
+    assert plain[1] == pytest.approx(plain[3])
+    assert lifted[1] > 1.5 * lifted[3]
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_the_learner_is_told_the_noise_that_is_really_added(trust):
+    catalogue = plain_catalogue()
+    cohort = {"colluders": 1, "min_survivors": 8} if trust == "distributed" else {}
+    learner = Spectral(sketch_rounds=1)
+    terms = PrivacyTerms(epsilon=4.0, delta=1e-5, bounds=learner.bounds(), **cohort)
+    plan = Plan(
+        catalogue_hash=catalogue.hash,
+        catalogue_source="given",
+        as_of=None,
+        participants=10,
+        learner="spectral",
+        hyper_parameters=hyper_parameters(learner),
+        trust=trust,
+        privacy=terms,
+        customers_bound=1000,
+        seed=0,
+    )
+    shares_added = 10 / (1 if trust == "local" else 7)
+    for round_ in plan.rounds(catalogue):
+        certain = round_.releases[0].noise_multiplier * round_.releases[0].clip_norm
+        assert noise_of(round_) == pytest.approx(certain * math.sqrt(shares_added))
+
+
+def test_suited_settings_follow_epsilon_times_customers_alone():
+    assert suited(1.0, 60_400) == suited(10.0, 6040) == suited(math.inf, 1) == STEPS[-1][1]
+    assert suited(0.1, 6040) == STEPS[0][1]
+    for settings in (suited(epsilon, 6040) for epsilon in (0.5, 1.0, 4.0, 8.0, math.inf)):
+        assert dataclasses.is_dataclass(build_learner("spectral", settings))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sketch_rounds": -1},
+        {"popularity_share": 1.0},
+        {"clip": 0.0},
+        {"regularization": 0.0},
+        {"order_items": 0.0},
+        {"popularity_weight": math.nan},
+    ],
+)
+def test_refuses_settings_out_of_range(wrong):
+    with pytest.raises(ConfigError, match="nothing was run"):
+        Spectral(**wrong)
