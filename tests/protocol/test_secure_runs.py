@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -9,16 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedcart.client.ledger_files import ledger_path
 from fedcart.server.checkpoint import read_lines
-from fedcart.shared.errors import ConfigError, RoundFailed
+from fedcart.shared.errors import RoundFailed
+from fedcart.shared.flower_compat import SimulationRuntime
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.replay import AuditedRound, verify_transcript
 from fedcart.shared.secagg.transcript import Transcript
-from fedcart.simulation.engines import EngineSettings
+from fedcart.simulation.engines import ray
 from fedcart.simulation.engines.faults import Fault, FaultHook, coin_drops
 from secure_run import SecureRun
 from small_run import final_hash
@@ -225,6 +228,33 @@ def test_killed_and_run_again_it_ends_on_the_same_bits_in_a_later_epoch(tmp_path
     assert [one.release for one in last] == list(range(len(before), len(again.agreement.rounds)))
 
 
-def test_masks_need_the_engine_that_keeps_secrets_in_one_process() -> None:
-    with pytest.raises(ConfigError, match="keeps none between messages"):
-        EngineSettings(name="ray", aggregation="SA1")
+@pytest.mark.slow
+def test_on_ray_a_stopped_masked_run_goes_on_to_the_bits_of_this_process(tmp_path: Path) -> None:
+    once, twice = SecureRun(tmp_path / "once", 5, "als"), SecureRun(tmp_path / "twice", 5, "als")
+    once.run()
+    with pytest.raises(RoundFailed):
+        twice.run(
+            lambda store, round_index, _: Fault("drop", flow="unmask") if round_index == 1 and store < 2 else None,
+            name="ray",
+            threads=2,
+        )
+    again = SecureRun(tmp_path / "twice", 5, "als")
+    again.run(name="ray", threads=2)
+    assert final_hash(twice.directory) == final_hash(once.directory)
+    assert [[one.release for one in rounds] for rounds in audited(again)] == [[0, 1], [1, 2]]
+
+
+@pytest.mark.slow
+def test_where_any_worker_answers_for_any_store_a_masked_run_on_ray_fails_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "SimulationRuntime", functools.partial(anywhere, ray.SimulationRuntime))
+    secure = SecureRun(tmp_path, 5)
+    with pytest.raises(RoundFailed):
+        secure.run(name="ray", threads=2)
+    assert read_lines(tmp_path) == []
+
+
+def anywhere(runtime: type[SimulationRuntime], *arguments: Any, sticky: bool) -> SimulationRuntime:
+    assert sticky
+    return runtime(*arguments, sticky=False)

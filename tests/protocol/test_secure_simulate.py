@@ -95,9 +95,8 @@ def test_asked_for_by_name_it_is_refused_where_it_cannot_be(tmp_path: Path) -> N
         document(tmp_path, "many", 101, aggregation="SA1")
 
 
-def test_on_ray_the_stores_keep_no_secrets_so_auto_means_plain(tmp_path: Path) -> None:
+def test_ray_masks_as_well(tmp_path: Path) -> None:
     plan = SecureRun(tmp_path, 5).agreement.plan
-    on_ray = Config.read(None, {"engine.name": "ray"}).engine
-    assert aggregation_of(plan, on_ray) == "plain"
-    with pytest.raises(ConfigError, match="engine ray"):
-        aggregation_of(plan, Config.read(None, {"engine.name": "ray", "engine.aggregation": "SA1"}).engine)
+    assert aggregation_of(plan, Config.read(None, {"engine.name": "ray"}).engine) == "SA1"
+    plain = Config.read(None, {"engine.name": "ray", "engine.aggregation": "plain"}).engine
+    assert aggregation_of(plan, plain) == "plain"

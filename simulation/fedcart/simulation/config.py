@@ -129,7 +129,7 @@ class EvaluateConfig:
 class EngineConfig:
     """[engine]: how the two apps are run. Changes speed and memory, never a result, but for `drop_rate`: the
     probability that a store misses a round, whose sum then lacks its customers. `aggregation` auto = SA1 for trust
-    distributed on in-process up to 100 stores, else plain: sums are then seen one by one."""
+    distributed up to 100 stores, else plain: sums are then seen one by one."""
 
     name: Literal["in-process", "ray"] = "in-process"
     mode: Literal["copy", "wire", "lazy"] = "lazy"

@@ -121,17 +121,16 @@ class SimulatedStores:
 
 
 def aggregation_of(plan: Plan, engine: EngineConfig) -> Literal["SA1", "plain"]:
-    """How totals are opened: by secure aggregation wherever stores share one noise and this machine can.
+    """How totals are opened: by secure aggregation wherever stores share one noise and it can.
 
     Raises:
       ConfigError: [engine] aggregation says SA1, and it cannot.
     """
     shared = plan.trust == "distributed"
-    able = shared and engine.name == "in-process" and plan.participants <= MAX_COMPLETE
+    able = shared and plan.participants <= MAX_COMPLETE
     if engine.aggregation == "SA1" and not able:
         raise ConfigError(
-            f"[engine] aggregation SA1 with trust {plan.trust}, engine {engine.name} and {plan.participants} stores; "
-            "nothing was run",
-            f"it needs trust distributed, engine in-process and at most {MAX_COMPLETE} stores; else aggregation auto",
+            f"[engine] aggregation SA1 with trust {plan.trust} and {plan.participants} stores; nothing was run",
+            f"it needs trust distributed and at most {MAX_COMPLETE} stores; else aggregation auto",
         )
     return "SA1" if able and engine.aggregation != "plain" else "plain"

@@ -175,11 +175,16 @@ class SimulationRuntime:
     """
 
     def __init__(
-        self, load_app: Callable[[], ClientApp], node_configs: Sequence[UserConfig], backend: Mapping[str, Any]
+        self,
+        load_app: Callable[[], ClientApp],
+        node_configs: Sequence[UserConfig],
+        backend: Mapping[str, Any],
+        *,
+        sticky: bool = False,
     ) -> None:
         """`load_app` must be importable by the workers; `backend` is RayBackend's configuration.
 
-        Each node configuration needs a 'partition-id', the position of the node.
+        Each node configuration needs a 'partition-id', the position of the node. `sticky`: a node keeps its worker.
         """
         from flwr.common.constant import HEARTBEAT_INTERVAL_INF, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
         from flwr.compat.client.run_info_store import DeprecatedRunInfoStore
@@ -207,7 +212,7 @@ class SimulationRuntime:
             state.acknowledge_node_heartbeat(node_id=node, heartbeat_interval=HEARTBEAT_INTERVAL_INF)
             self._stores[node] = DeprecatedRunInfoStore(node_id=node, node_config=config)
             self._stores[node].register_context(run_id=run.run_id, run=run)
-        self._factory, self._load_app, self._backend = factory, load_app, dict(backend)
+        self._factory, self._load_app, self._backend, self._sticky = factory, load_app, dict(backend), sticky
         self._stop, self._ready = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._serve, name="flower-simulation")
@@ -239,7 +244,12 @@ class SimulationRuntime:
         from flwr.server.superlink.fleet.vce.vce_api import run_api
 
         def start_backend() -> RayBackend:
-            backend = RayBackend(self._backend)
+            kind: type[RayBackend] = RayBackend
+            if self._sticky:
+                from fedcart.shared.flower_compat.sticky import StickyBackend
+
+                kind = StickyBackend
+            backend = kind(self._backend)
             self._ready.set()
             return backend
 

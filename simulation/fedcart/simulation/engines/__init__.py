@@ -27,8 +27,8 @@ class EngineSettings:
       seed: of those coins.
       deadline_s: seconds a round may take.
       quorum: least number of stores whose sum is used. None = all, or with a drop_rate more than half.
-      aggregation: `SA1`: stores mask what they send, and totals are opened by secure aggregation; in-process only,
-        since a store's secrets stay in one process. `plain`: their parts are added up in the clear.
+      aggregation: `SA1`: stores mask what they send, and totals are opened by secure aggregation; on ray a store then
+        keeps one worker process, where its secrets are. `plain`: their parts are added up in the clear.
       archive: directory of SA1's transcripts; None = in the run's directory.
     """
 
@@ -49,13 +49,6 @@ class EngineSettings:
             raise ConfigError(
                 f"threads {self.threads}, drop_rate {self.drop_rate}, deadline_s {self.deadline_s}: at least 1, in "
                 "[0, 1), positive; nothing was run"
-            )
-
-        if self.aggregation == "SA1" and self.name != "in-process":
-            raise ConfigError(
-                f"engine {self.name!r} with aggregation SA1: a store's secrets live in one process, and this engine "
-                "keeps none between messages; nothing was run",
-                "use engine in-process, or aggregation plain",
             )
 
     def least(self, stores: int) -> int:

@@ -1,6 +1,7 @@
 """Both apps on Flower's own simulation runtime: the ServerApp here, the stores in ray worker processes.
 
 Nothing outlives the run: no SuperLink, a ray of our own on the loopback interface, its files in a temporary folder.
+With secure aggregation a store keeps one worker, whose memory holds its secrets; else any worker answers for any store.
 """
 
 from __future__ import annotations
@@ -48,15 +49,22 @@ def run_on_ray(
             RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",  # or ray prints a tip
         ),
         SimulationRuntime(
-            functools.partial(load_client_app, around), configs, ray_backend(settings.threads, folder)
+            functools.partial(load_client_app, around),
+            configs,
+            ray_backend(settings.threads, folder),
+            sticky=settings.aggregation == "SA1",
         ) as runtime,
     ):
         grid: Grid = runtime.grid
         run_coordinator(grid, directory, stores, settings, faults)
 
 
+@functools.lru_cache(maxsize=1)
 def load_client_app(around: Around | None = None) -> ClientApp:
-    """The ClientApp, imported where it runs."""
+    """The ClientApp, imported where it runs. A worker is asked for each message: the first one stays.
+
+    What `around` remembers (a store's secrets) so stays too; equal ones are one.
+    """
     from fedcart.client.app import app, make_app
 
     keep_freed_buffers()
