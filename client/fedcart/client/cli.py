@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from fedcart.client.commands.check import check
 from fedcart.client.commands.init import init
 
 APPROVE_EXAMPLE = """\b
@@ -24,7 +25,8 @@ def store() -> None:
     """A store's side: its data, what a plan costs it, and what its customers are shown."""
 
 
-store.add_command(init)
+for command in (init, check):
+    store.add_command(command)
 
 
 @store.command(epilog=APPROVE_EXAMPLE)
