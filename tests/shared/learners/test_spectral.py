@@ -14,7 +14,7 @@ from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.learners.spectral import Spectral
-from fedcart.shared.learners.spectral.contribution import centred_history, unit_history
+from fedcart.shared.learners.spectral.contribution import Centring, unit_history
 from fedcart.shared.learners.spectral.learner import noise_of
 from fedcart.shared.learners.spectral.local_solve import LocalSolve, recency_ranks
 from fedcart.shared.learners.spectral.posterior import shares
@@ -122,11 +122,24 @@ def test_the_run_learns_what_no_public_column_says():
 
 def test_a_contribution_has_norm_one_and_is_the_customers_own():
     both = histories([[1, 2, 5], [7]])
-    q = np.random.default_rng(4).dirichlet(np.ones(ITEMS))
-    z = centred_history(both, q)
-    assert np.linalg.norm(z, axis=1) == pytest.approx([1.0, 1.0])
-    assert (z[1] == centred_history(both.slice(1, 2), q)[0]).all()
+    draw = np.random.default_rng(4)
+    q, basis = draw.dirichlet(np.ones(ITEMS)), draw.normal(size=(ITEMS, 3))
+    z, projections = Centring.of(q).rows(both, basis)
+    assert np.linalg.norm(z.toarray(), axis=1) == pytest.approx([1.0, 1.0])
+    assert projections == pytest.approx(z.toarray() @ basis)
+    alone, projected = Centring.of(q).rows(both.slice(1, 2), basis)
+    assert (z.toarray()[1] == alone.toarray()[0]).all()
+    assert (projections[1] == projected[0]).all()
     assert np.linalg.norm(unit_history(both, math.inf).toarray(), axis=1) == pytest.approx([1.0, 1.0])
+
+
+def test_a_history_that_popularity_explains_gives_next_to_nothing_before_it_is_scaled():
+    q = np.full(ITEMS, 1 / ITEMS)
+    everything = histories([range(ITEMS), range(ITEMS // 2)])
+    z, _ = Centring.of(q).rows(everything, np.eye(ITEMS))
+    assert np.isfinite(z.data).all()
+    assert (z.toarray()[1, : ITEMS // 2] > 0).all()
+    assert z.toarray()[1].sum() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_an_old_customer_says_less_about_recent_popularity():

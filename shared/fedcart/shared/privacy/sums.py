@@ -70,7 +70,10 @@ class PlainSums:
         if release.shape != (z.shape[1], a.shape[1]) or len(a) != z.shape[0]:
             raise ProtocolError(f"release {name!r} is {release.shape}, the factors {z.shape} and {a.shape}")
         clean, factors = self._clean(z, a)
-        self.totals[name] += clean.T @ factors
+        if clean.nnz == clean.shape[0] * clean.shape[1] and clean.has_canonical_format:  # every cell stored: dense
+            self.totals[name] += clean.data.reshape(clean.shape).T @ factors
+        else:
+            self.totals[name] += clean.T @ factors
 
     def per_item(self, name: str, block: Block, w: csr_array, u: Float64Array) -> None:
         """Add sum_u w_uj u_u or the upper triangle of w_uj u_u u_u^T, for the release's band of items j."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,16 +20,13 @@ from fedcart.shared.item_features.factors import eigenfactors
 from fedcart.shared.item_features.kernel import public_kernel
 from fedcart.shared.learners.base import Customers, Float64Array, Round, State, Sums, Totals
 from fedcart.shared.learners.popularity import POPULARITY
-from fedcart.shared.learners.spectral.contribution import DENSE_WORDS, centred_history, unit_history
+from fedcart.shared.learners.spectral.contribution import DENSE_WORDS, Centring, unit_history
 from fedcart.shared.learners.spectral.local_solve import LocalSolve
 from fedcart.shared.learners.spectral.posterior import shares
 from fedcart.shared.learners.spectral.sketch import factors, first_basis, weights
 from fedcart.shared.learners.spectral.table import content_columns, item_vectors
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.terms import Bound
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 SKETCH = "sketch"
 BASIS, FACTORS, VALUES = "basis", "factors", "values"
@@ -124,11 +121,10 @@ class Spectral:
             for block in customers.blocks():
                 sums.rows(POPULARITY, block, unit_history(block.histories, self.half_life_days))
             return
-        q = state.public[POPULARITY].astype(np.float64)
-        basis = published_basis(state)
-        for block in customers.blocks(max(1, DENSE_WORDS // len(q))):
-            z = cells(centred_history(block.histories, q))
-            sums.cross(SKETCH, block, z, z @ basis)
+        centring, basis = Centring.of(state.public[POPULARITY].astype(np.float64)), published_basis(state)
+        for block in customers.blocks(max(1, DENSE_WORDS // len(basis))):
+            z, projections = centring.rows(block.histories, basis)
+            sums.cross(SKETCH, block, z, projections)
 
     def update(self, state: State, round_: Round, totals: Totals) -> State:
         """Popularity and the first basis; then factors of all sketches so far."""
@@ -197,12 +193,3 @@ def noise_of(round_: Round) -> float:
     if release.noise_multiplier == 0:
         return 0.0
     return release.noise_multiplier * release.sensitivity() * round_.noise_excess
-
-
-def cells(z: Float64Array) -> csr_array:
-    """A dense [customers, items] matrix as CSR with every cell stored."""
-    from scipy.sparse import csr_array
-
-    customers, items = z.shape
-    columns = np.tile(np.arange(items, dtype=np.int32), customers)
-    return csr_array((z.reshape(-1), columns, np.arange(customers + 1) * items), shape=z.shape)
