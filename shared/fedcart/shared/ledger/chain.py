@@ -45,6 +45,8 @@ class Chain:
       charged: (plan, round, attempt, release) -> seq.
       released: seq of the charges whose release line stands.
       dearest: plan hash -> the most that one charge of it may cost.
+      witnessed: seq of the last line that a receipt here names as this ledger's head; -1 before the first receipt.
+      receipts: coordinators' signatures of the receipts that stand here.
     """
 
     def __init__(self, *, every_signature: bool = True) -> None:
@@ -60,6 +62,9 @@ class Chain:
         self.released: set[int] = set()
         self.dearest: dict[str, Fraction] = {}
         self.recovered: dict[str, int] = {}  # hash of a torn tail -> seq of its last recovery line
+        self.witnessed = -1
+        self.receipts: set[str] = set()
+        self._last_of: dict[tuple[str, int], int] = {}  # (plan, round) -> seq of its last charge
         self._charges: set[int] = set()
         self._by_plan: dict[str, Counter[Fraction]] = {}
 
@@ -90,6 +95,10 @@ class Chain:
     def plan_rho(self, plan: str) -> Fraction:
         """rho of all charges of one plan, exact."""
         return sum((rho * times for rho, times in self._by_plan.get(plan, {}).items()), Fraction(0))
+
+    def charged_until(self, plan: str, round: int) -> int:
+        """seq of the last charge of the plan's rounds up to `round`; -1 when there is none."""
+        return max((seq for (of, at), seq in self._last_of.items() if of == plan and at <= round), default=-1)
 
     @property
     def dearest_charge(self) -> Fraction:
@@ -137,6 +146,7 @@ class Chain:
             self._check_epsilon(body["epsilon_after"], rho, float(body["delta"]))
         self.charged[attempt] = line.seq
         self._charges.add(line.seq)
+        self._last_of[body["plan"], body["round"]] = line.seq
         self._by_plan.setdefault(body["plan"], Counter())[rho] += 1
         self.spending.add(line.time, rho)
 
@@ -163,6 +173,8 @@ class Chain:
                 receipt.check()
             except ProtocolError:
                 raise Fault("receipt", "its coordinator did not sign it") from None
+        self.witnessed = max(self.witnessed, *(self.heads[head.head] for head in own))
+        self.receipts.add(receipt.sig)
 
     def own(self, receipt: Receipt) -> list[SignedHead]:
         """The heads of a receipt that stand under a key of this ledger; whether they are signed is not asked here."""

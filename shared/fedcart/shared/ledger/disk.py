@@ -33,6 +33,11 @@ class Disk:
         """Bytes in the file."""
         return os.fstat(descriptor).st_size
 
+    def version(self, descriptor: int) -> tuple[int, ...]:
+        """Changes when the file is written, replaced or touched in any way."""
+        found = os.fstat(descriptor)
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
     def is_at(self, descriptor: int, path: Path) -> bool:
         """Whether `path` still names this very file."""
         try:

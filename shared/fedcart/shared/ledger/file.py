@@ -84,6 +84,25 @@ class LedgerFile:
         self._disk.fsync(self._descriptor)
         self._end, self._stopped = end, None
 
+    def trust(self, end: int) -> None:
+        """In place of `settle`: this process itself had the last line, which ends at `end`, fsynced, and nobody has
+        touched the file since."""
+        self._end, self._stopped = end, None
+
+    def on(self, disk: Disk) -> bool:
+        """Whether its calls go through this very object."""
+        return self._disk is disk
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Of the open file."""
+        return self._disk.version(self._descriptor)
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing is uncertain about it, in the process that opened it."""
+        return self._stopped is None and os.getpid() == self._process
+
     def cut(self, seq: int, tail: bytes) -> None:
         """Put a torn tail aside, then take it off."""
         torn.keep(self._disk, self.path, seq, tail)

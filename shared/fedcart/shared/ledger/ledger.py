@@ -18,21 +18,27 @@ from fedcart.shared.canonical import decimal_string
 from fedcart.shared.errors import InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger import torn
-from fedcart.shared.ledger.chain import Chain, rotation_proof
+from fedcart.shared.ledger.chain import rotation_proof
 from fedcart.shared.ledger.charged import Charged
 from fedcart.shared.ledger.disk import Disk
+from fedcart.shared.ledger.facts import Facts
 from fedcart.shared.ledger.file import LedgerFile
 from fedcart.shared.ledger.kinds import EVENT, bucket
 from fedcart.shared.ledger.lines import Fault, Line, make_line, parse_line
 from fedcart.shared.ledger.receipts import Receipt, SignedHead
+from fedcart.shared.ledger.remembered import Remembered, Verified
 from fedcart.shared.ledger.spending import epsilon_of, epsilon_string, fraction_string
 from fedcart.shared.privacy.accounting import charge_rho
 
 MOST = 10**100
 """Above D and variance."""
+WITNESSED_WITHIN = 2
+"""Rounds: what round r was charged is witnessed by a receipt before round r + 2 is answered."""
 CHECKPOINT_EVERY = 256
 """Lines between checkpoints."""
 DISK = Disk()
+MEMORY = Remembered()
+"""Of this process; of ledgers on `DISK` only."""
 
 
 def now() -> int:
@@ -40,14 +46,15 @@ def now() -> int:
     return int(clocks.time())
 
 
-class Ledger:
+class Ledger(Facts):
     """An open, locked ledger. Close it, or use it in a `with` block; while it is open nobody else can open it."""
 
     def __init__(self, file: LedgerFile, identity: Identity, clock: Callable[[], int]) -> None:
         """Use `create` or `open`."""
         self.path = file.path
         self._file, self._identity, self._clock = file, identity, clock
-        self._chain = Chain(every_signature=False)
+        self._remembers = file.on(DISK)
+        self._verified = Verified()
         self._guard = threading.RLock()
 
     # ---- opening
@@ -86,6 +93,8 @@ class Ledger:
     def open(cls, path: Path, identity: Identity, *, disk: Disk = DISK, clock: Callable[[], int] = now) -> Ledger:
         """Lock a ledger, verify its chain, recover a torn last line, and make sure of its last line on the medium.
 
+        What this process verified before, and finds unchanged, it does not verify again.
+
         Raises:
           InputError: there is no such file, or it cannot be read or written.
           PrivacyRefused: it is in use, stopped, damaged, or another key's. Nothing is released.
@@ -104,6 +113,9 @@ class Ledger:
 
     def close(self) -> None:
         """Give the lock back; the object can do nothing afterwards."""
+        if self._file.usable and self._remembers:
+            self._verified.version = self._file.version
+            MEMORY.keep(self.path, self._verified)
         self._file.close()
 
     def __enter__(self) -> Ledger:
@@ -114,27 +126,36 @@ class Ledger:
 
     def _load(self) -> None:
         raw = self._file.read()
-        lines, tail = torn.split(raw)
+        if self._remembers:
+            self._verified = MEMORY.recall(self.path, raw)
+        known = self._verified.size
+        lines, tail = torn.split(raw[known:])
         last: Line | None = None
-        for number, text in enumerate(lines, 1):
+        for number, text in enumerate(lines, self._chain.seq + 1):
             try:
                 last = parse_line(text)
                 signer = self._chain.key
                 self._chain.admit(last)
             except Fault as fault:
                 raise self._damaged(number, fault.rule, fault.message) from fault
-        if last is None:
+            self._verified.add(text + b"\n")
+        if self._chain.key is None:
             raise self._damaged(1, "genesis", "no finished line")
         if self._chain.key != self._identity.public:
             raise PrivacyRefused(
                 f"{self.path} is the ledger of another key; nothing was released",
                 "use the key of its genesis, or of its last rotation",
             )
-        try:
-            last.check_signature(signer or self._identity.public)
-        except Fault as fault:
-            raise self._damaged(len(lines), fault.rule, fault.message) from fault
-        self._file.settle(last.raw + b"\n", len(raw) - len(tail))
+        if last is not None:
+            try:
+                last.check_signature(signer or self._identity.public)
+            except Fault as fault:
+                raise self._damaged(self._chain.seq, fault.rule, fault.message) from fault
+            self._file.settle(last.raw + b"\n", len(raw) - len(tail))
+        elif self._verified.version == self._file.version:
+            self._file.trust(len(raw))
+        else:
+            self._file.settle(raw[raw.rfind(b"\n", 0, known - 1) + 1 : known], known)
         self._recover(tail)
 
     def _recover(self, tail: bytes) -> None:
@@ -224,7 +245,7 @@ class Ledger:
         self._append("abort", {"plan": plan, "round": round, "attempt": attempt, "reason": reason})
 
     def witness(self, receipt: Receipt, coordinator: bytes) -> None:
-        """Append the coordinator's receipt of a round.
+        """Append the coordinator's receipt of a round; one that stands here already is not appended again.
 
         Args:
           coordinator: its pinned public key.
@@ -244,7 +265,21 @@ class Ledger:
             receipt.check()
             if not own:
                 raise ProtocolError("a receipt lacks this store's own signed head; it was not used")
-            self._append("receipt", receipt.body())
+            if receipt.sig not in self._chain.receipts:
+                self._append("receipt", receipt.body())
+
+    def refuse_unwitnessed(self, plan: str, round: int) -> None:
+        """Refuse round `round` of a plan while nobody witnessed what rounds up to `round` - 2 of it were charged.
+
+        Raises:
+          PrivacyRefused: no receipt here names a head at or after the last of those charges.
+        """
+        if self._chain.charged_until(plan, round - WITNESSED_WITHIN) > self._chain.witnessed:
+            raise PrivacyRefused(
+                f"round {round} was asked for before a receipt of round {round - WITNESSED_WITHIN} came back; nothing "
+                "was charged or released",
+                "the coordinator sends a receipt after each round; it must send the ones that are missing",
+            )
 
     def erased(self, customers: int) -> None:
         """Record that customers were forgotten: a bucket and a day, nothing more. Writes nothing when none were."""
@@ -266,51 +301,11 @@ class Ledger:
 
     # ---- what it says
 
-    @property
-    def head(self) -> str:
-        """Hash of the last line, 64 hex digits."""
-        return self._chain.head
-
-    @property
-    def genesis(self) -> str:
-        """Hash of the first line: what a roster pins."""
-        return self._chain.genesis
-
-    @property
-    def rehearsal(self) -> bool:
-        """Whether noise came from a seed: then the ledger is evidence of nothing."""
-        return self._chain.rehearsal
-
     def signed_head(self) -> SignedHead:
         """The head with this store's signature: travels with every message, comes back in receipts."""
         with self._guard:
             self._file.refuse_unusable()
             return SignedHead.make(self._identity, self.head)
-
-    def was_charged(self, plan: str, round: int, attempt: int, release: str) -> bool:
-        """Whether this very release was charged before; a second charge of it is refused."""
-        return (plan, round, attempt, release) in self._chain.charged
-
-    def approved(self, plan: str) -> bool:
-        """Whether a plan with this hash stands here."""
-        return plan in self._chain.dearest
-
-    def plan_rho(self, plan: str) -> Fraction:
-        """rho of everything charged under one plan, exact."""
-        return self._chain.plan_rho(plan)
-
-    @property
-    def lifetime_rho(self) -> Fraction:
-        """rho of everything ever charged here."""
-        return self._chain.spending.lifetime
-
-    def epsilon(self, delta: float) -> float:
-        """Lifetime epsilon."""
-        return epsilon_of(self.lifetime_rho, delta)
-
-    def would_spend(self, rho: Fraction, delta: float) -> float:
-        """Lifetime epsilon if `rho` were charged too; charges nothing."""
-        return epsilon_of(self.lifetime_rho + rho, delta)
 
     def window_epsilon(self, days: int, delta: float, at: int, *, and_rho: Fraction = Fraction(0)) -> float:
         """Epsilon of what was charged in the last `days` x 24 h up to `at`, and of `and_rho` if it were too.
@@ -337,6 +332,7 @@ class Ledger:
             self._file.begin()
             line = self._admitted(kind, body, self._chain.time if kind == "erasure" else at)
             self._file.append(line.raw + b"\n", kind)
+            self._verified.add(line.raw + b"\n")
             return line
 
     def _admitted(self, kind: str, body: Mapping[str, Any], at: int) -> Line:

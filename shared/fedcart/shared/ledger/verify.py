@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -127,6 +128,19 @@ def receipts_of(path: Path) -> tuple[Receipt, ...]:
             continue
         if line.kind == "receipt":
             found.append(Receipt.parse(line.body))
+    return tuple(found)
+
+
+def coordinators_receipts(path: Path) -> tuple[Receipt, ...]:
+    """Every well-formed line of a coordinator's receipts.jsonl; as `receipts_of`."""
+    found = []
+    with named_failures(path, "read"):
+        raw = path.read_bytes()
+    for text in raw.splitlines():
+        try:
+            found.append(Receipt.parse(json.loads(text)))
+        except (ValueError, RecursionError, ProtocolError):
+            continue
     return tuple(found)
 
 
