@@ -11,6 +11,7 @@ from typing import Any
 from fedcart.client.app import make_app
 from fedcart.server.masked_sums import MaskedSums
 from fedcart.server.rounds import run_rounds
+from fedcart.server.witness import Witness
 from fedcart.shared import flower_compat as fc
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.roster import ROSTER, Roster, pins_of
@@ -36,6 +37,7 @@ class SecureRun:
     attempts: int = 1
     seed: int | None = SEED
     more: dict[str, Any] = field(default_factory=dict)
+    trust: str = "distributed"
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -44,7 +46,7 @@ class SecureRun:
             self.directory,
             stores=self.stores,
             learner=self.learner,
-            trust="distributed",
+            trust=self.trust,
             epsilon=4.0,
             attempts=self.attempts,
             **settings,
@@ -81,5 +83,8 @@ class SecureRun:
 
     def rounds(self, grid: fc.Grid, **settings: Any) -> None:
         """The coordinator's loop over any grid."""
-        with closing(MaskedSums(grid, self.agreement, deadline_s=60, archive=self.archive)) as masked:
-            run_rounds(grid, self.agreement, deadline_s=60, masked=masked, **{"quorum": 1, **settings})
+        terms: dict[str, Any] = {"deadline_s": 60, "archive": self.archive}
+        witness = Witness(grid, self.agreement, **terms)
+        with closing(MaskedSums(grid, self.agreement, heard=witness.heard, **terms)) as masked:
+            more = {"masked": masked, "witness": witness, "quorum": 1, **settings}
+            run_rounds(grid, self.agreement, deadline_s=60, **more)

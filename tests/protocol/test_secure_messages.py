@@ -19,11 +19,12 @@ from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, TrainWord, 
 from fedcart.shared.secagg.requests import Train
 from fedcart.shared.secagg.wire import sign, spell
 from fedcart.shared.secagg_wire import read_query, read_upload, write_masked_instruction
-from fedcart.shared.wire import write_instruction
+from fedcart.shared.wire import read_head, read_receipts, write_instruction
 from secagg_kit import identity
 from secure_run import SecureRun
 
 MASKED_TYPES = ["query.keys", "query.boxes", "query.deliver", "train.masked", "query.confirm", "query.unmask"]
+MASKED_TYPES += ["query.receipt"]
 
 
 class Tapped(fc.Grid):
@@ -94,13 +95,19 @@ def test_no_reply_holds_anything_but_what_the_specification_lists(tmp_path: Path
             vector, word = read_upload(reply.content)
             assert [array.dtype for array in arrays] == [f"uint{pins.bits}"]
             assert len(vector) in pins.lengths
-            TrainWord.parse(word)
+            assert TrainWord.parse(word).head.hex() == read_head(reply.content).head
             continue
         assert arrays == []
+        if kind == "query.receipt":
+            assert set(reply.content) == {"head"}
+            read_head(reply.content).check()
+            continue
         raw = read_query(reply.content)
         assert raw == b"" if kind == "query.deliver" else parsers[kind](raw) is not None
     for message in tap.sent:
-        if message.metadata.message_type != "train.masked":
+        if message.metadata.message_type == "query.receipt":
+            assert [receipt.check() for receipt in read_receipts(message.content)] == [None]
+        elif message.metadata.message_type != "train.masked":
             assert set(message.content) == {"secagg"}
             assert set(message.content["secagg"]) == {"message"}
 

@@ -1,8 +1,8 @@
 """The store's half of a round, as a Flower ClientApp: check the instruction, pass the gate, reply.
 
 What the coordinator learns of a failure is its class, never its text: a message could quote a customer's row. The
-text goes to the store's own log. The reply holds the round's totals and nothing else, or, in secure aggregation, what
-docs/spec/secagg.md lists and nothing else.
+text goes to the store's own log. The reply holds the round's totals, or in secure aggregation what docs/spec/secagg.md
+lists, and under a guarantee the signed head of the store's ledger; nothing else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fedcart.client.gate import Surroundings, release
 from fedcart.client.ledger_files import POLICY, open_store_ledger
 from fedcart.client.masking import StoreMasks
 from fedcart.client.records import StoreRecords
+from fedcart.client.witness import pinned_coordinator, signed_head, take_receipts
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.canonical import model_hash
 from fedcart.shared.errors import ConfigError, FedcartError, ProtocolError
@@ -35,7 +36,14 @@ from fedcart.shared.secagg_wire import (
     write_query,
     write_upload,
 )
-from fedcart.shared.wire import Instruction, read_instruction, write_reply
+from fedcart.shared.wire import (
+    RECEIPT_ACTION,
+    Instruction,
+    read_instruction,
+    read_receipts,
+    write_head,
+    write_reply,
+)
 
 log = logging.getLogger("fedcart.store")
 
@@ -47,7 +55,8 @@ Answer = Callable[[Message, Context, Around], RecordDict]
 def store_surroundings(directory: str, store: int) -> Surroundings:
     """A store's own: its policy, noise from the operating system, nothing without a mask."""
     policy = Policy.load(Path(directory) / POLICY)
-    return Surroundings(policy=policy, open_ledger=lambda: open_store_ledger(directory, store))
+    coordinator = pinned_coordinator(directory, policy)
+    return Surroundings(policy=policy, open_ledger=lambda: open_store_ledger(directory, store), coordinator=coordinator)
 
 
 def make_app(around: Around = store_surroundings) -> ClientApp:
@@ -74,6 +83,7 @@ def make_app(around: Around = store_surroundings) -> ClientApp:
     for flow in FLOWS:
         if flow != "train":
             made.query(flow)(guarded(functools.partial(_answer_query, flow)))
+    made.query(RECEIPT_ACTION)(guarded(_answer_receipts))
     return made
 
 
@@ -82,8 +92,9 @@ def _answer(message: Message, context: Context, around: Around) -> RecordDict:
     directory, store = _place(context)
     instruction = read_instruction(message.content)
     agreement, round_ = _round_of(directory, instruction)
-    totals = _totals(agreement, round_, store, instruction, around(directory, store))
-    return write_reply(totals)
+    surroundings = around(directory, store)
+    totals = _totals(agreement, round_, store, instruction, surroundings)
+    return write_reply(totals, None if agreement.plan.privacy is None else signed_head(surroundings))
 
 
 def _answer_masked(message: Message, context: Context, around: Around) -> RecordDict:
@@ -101,13 +112,18 @@ def _answer_masked(message: Message, context: Context, around: Around) -> Record
         return join(round_, _totals(agreement, round_, store, instruction, surroundings, bits), bits)
 
     upload = masks.train(raw, bytes.fromhex(model_hash(instruction.state.public)), vector)
-    return write_upload(upload.vector, upload.word)
+    return write_upload(upload.vector, upload.word, signed_head(surroundings))
 
 
 def _answer_query(flow: Flow, message: Message, context: Context, around: Around) -> RecordDict:
     _in_time(message)
     masks = _masks(around(*_place(context)))
     return write_query(masks.answer(flow, read_query(message.content)))
+
+
+def _answer_receipts(message: Message, context: Context, around: Around) -> RecordDict:
+    _in_time(message)
+    return write_head(take_receipts(around(*_place(context)), read_receipts(message.content)))
 
 
 def _in_time(message: Message) -> None:

@@ -10,6 +10,7 @@ is such a release: all are charged before the first is computed, and the paramet
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -52,6 +53,8 @@ class Surroundings:
       plain_shares: whether a share of the coalition's noise may leave without a mask. Only a simulation may say so,
         where one person holds all stores' data anyway.
       masks: this store's part in secure aggregation; None where it takes none.
+      coordinator: public key whose receipts count, 32 bytes: without them the store stops after two rounds. None =
+        none is pinned, and nobody witnesses its ledger.
     """
 
     policy: Policy
@@ -59,6 +62,7 @@ class Surroundings:
     open_ledger: Callable[[], AbstractContextManager[Ledger]]
     plain_shares: bool = False
     masks: StoreMasks | None = None
+    coordinator: bytes | None = None
 
 
 def release(
@@ -127,29 +131,12 @@ def with_noise(
     masked: Bits | None = None,
 ) -> Mapping[str, Array]:
     """Charge, add up, clamp where words of 32 bits come next, add noise, record."""
-    honest = agreement.plan.honest
     with around.open_ledger() as ledger:
-        charges = _charge_round(ledger, agreement, round_, attempt, around.policy)
-
-        def add_noise(wanted: Release, total: Int64Array) -> None:
-            charge = charges[wanted.name]
-            if charge is not None:
-                charge.spend()
-            stream = around.keys(agreement.plan_hash, round_.index, attempt, wanted.name)
-            add_discrete_gaussian(total, share_variance(wanted, honest), stream)
-
-        def record(wanted: Release, *sent: Array) -> None:
-            charge = charges[wanted.name]
-            if charge is not None:
-                digest = hashlib.sha256()
-                for array in sent:
-                    digest.update(array.data)
-                ledger.release(charge, digest.hexdigest())
-
+        paid = _PaidRound(ledger, agreement, round_, attempt, around)
         if round_.step is not None:
-            parameters = _train(agreement, round_, state, customers, add_noise)
+            parameters = _train(agreement, round_, state, customers, paid)
             for wanted in round_.charges:
-                record(wanted, *(parameters[lane.name] for lane in round_.releases))
+                paid.record(wanted, *(parameters[lane.name] for lane in round_.releases))
             return parameters
         sums = ClippedSums(round_.releases)
         agreement.learner.contribute(state, round_, customers, sums)
@@ -158,9 +145,40 @@ def with_noise(
             if masked == 32:
                 most = headroom(agreement.plan, wanted)
                 np.clip(totals[wanted.name], -most, most, out=totals[wanted.name])
-            add_noise(wanted, totals[wanted.name])
-            record(wanted, totals[wanted.name])
+            paid.add_noise(wanted, totals[wanted.name])
+            paid.record(wanted, totals[wanted.name])
     return totals
+
+
+class _PaidRound:
+    """A round whose releases are all charged: noise is added to each, and what leaves is recorded, once a charge.
+
+    A rehearsal that stopped and repeats a round has charges of None: the same noise once more, and no second line.
+    """
+
+    def __init__(self, ledger: Ledger, agreement: Agreement, round_: Round, attempt: int, around: Surroundings) -> None:
+        """Charge it, unless the ledger may be rolled back unseen since receipts are missing."""
+        if around.coordinator is not None:
+            ledger.refuse_unwitnessed(agreement.plan_hash, round_.index)
+        self._charges = _charge_round(ledger, agreement, round_, attempt, around.policy)
+        self._ledger, self._honest = ledger, agreement.plan.honest
+        self._stream = functools.partial(around.keys, agreement.plan_hash, round_.index, attempt)
+
+    def add_noise(self, wanted: Release, total: Int64Array) -> None:
+        """Use the charge up, then draw."""
+        charge = self._charges[wanted.name]
+        if charge is not None:
+            charge.spend()
+        add_discrete_gaussian(total, share_variance(wanted, self._honest), self._stream(wanted.name))
+
+    def record(self, wanted: Release, *sent: Array) -> None:
+        """Write down the hash of what is about to leave."""
+        charge = self._charges[wanted.name]
+        if charge is not None:
+            digest = hashlib.sha256()
+            for array in sent:
+                digest.update(array.data)
+            self._ledger.release(charge, digest.hexdigest())
 
 
 def _train(
@@ -168,7 +186,7 @@ def _train(
     round_: Round,
     state: State,
     customers: Customers,
-    add_noise: Callable[[Release, Int64Array], None],
+    paid: _PaidRound,
 ) -> Mapping[str, Array]:
     """The store's part of the average after the round's local steps, each along one noised sum over all customers.
 
@@ -184,7 +202,7 @@ def _train(
         sums = ClippedSums([round_.step])
         learner.contribute_step(steps.state(), round_, number, visited, sums)
         total = sums.units()[round_.step.name]
-        add_noise(wanted, total)
+        paid.add_noise(wanted, total)
         steps.move(grid(wanted).values(total))
     return steps.changes(1 / plan.participants)
 

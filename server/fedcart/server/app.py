@@ -8,9 +8,11 @@ from typing import Literal
 
 from fedcart.server.masked_sums import MaskedSums
 from fedcart.server.rounds import run_rounds
+from fedcart.server.witness import Witness
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.flower_compat import Context, Grid, ServerApp
+from fedcart.shared.roster import ROSTER
 
 DEADLINE_S = 3600.0
 """Seconds a round may take where the run's configuration does not say."""
@@ -22,7 +24,8 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run or resume the plan in run_config 'run-dir'; 'deadline-s' and 'quorum' (0 = all) bound each round.
 
-    'aggregation' is SA1 for trust distributed unless it says plain; 'archive' is the directory of SA1's transcripts.
+    'aggregation' is SA1 for trust distributed unless it says plain; 'archive' is the directory of SA1's transcripts and
+    of the receipts, which are sent wherever there is a guarantee and a roster.
     """
     directory = context.run_config.get("run-dir")
     if not isinstance(directory, str) or not directory:
@@ -31,13 +34,17 @@ def main(grid: Grid, context: Context) -> None:
     if not isinstance(deadline, int | float) or not isinstance(quorum, int):
         raise ConfigError(f"deadline-s {deadline!r}, quorum {quorum!r}: two numbers are needed; nothing was run")
     agreement, deadline_s = Agreement.open(Path(directory)), float(deadline)
-    if aggregation_of(agreement, context.run_config.get("aggregation")) == "plain":
-        run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None)
-        return
     archive = context.run_config.get("archive")
     place = Path(archive) if isinstance(archive, str) else None
-    with closing(MaskedSums(grid, agreement, deadline_s=deadline_s, archive=place)) as masked:
-        run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None, masked=masked)
+    witness = None
+    if agreement.plan.privacy is not None and (agreement.directory / ROSTER).exists():
+        witness = Witness(grid, agreement, deadline_s=deadline_s, archive=place)
+    if aggregation_of(agreement, context.run_config.get("aggregation")) == "plain":
+        run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None, witness=witness)
+        return
+    heard = None if witness is None else witness.heard
+    with closing(MaskedSums(grid, agreement, deadline_s=deadline_s, archive=place, heard=heard)) as masked:
+        run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None, masked=masked, witness=witness)
 
 
 def aggregation_of(agreement: Agreement, wanted: object) -> Literal["SA1", "plain"]:

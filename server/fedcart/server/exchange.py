@@ -58,12 +58,14 @@ class Outcome(Replies):
         Not rescaled when some are missing.
       upload_bytes, download_bytes: what travelled, all stores together.
       aggregation: `SA1`: nothing but the totals was opened. `plain`: the coordinator saw each store's part.
+      context: what secure aggregation bound the round's messages to, 64 hex digits; empty without.
     """
 
     totals: dict[str, Array]
     upload_bytes: int = 0
     download_bytes: int = 0
     aggregation: Literal["SA1", "plain"] = "plain"
+    context: str = ""
 
 
 Take = Callable[[int, RecordDict], None]
@@ -78,12 +80,19 @@ def exchange(
     *,
     group: str,
     deadline_s: float,
+    heard: Take | None = None,
 ) -> Outcome:
-    """Ask all `nodes` for `releases` and add up what they answer within `deadline_s` seconds."""
+    """Ask all `nodes` for `releases` and add up what they answer within `deadline_s` seconds.
+
+    `heard` takes the ledger's head in each reply before it is added; None = heads are not looked at.
+    """
     outcome = Outcome(totals={release.name: np.zeros(release.shape, total_dtype(release)) for release in releases})
 
-    def add(_: int, reply: RecordDict) -> None:
-        for name, total in read_reply(reply, releases).items():
+    def add(node: int, reply: RecordDict) -> None:
+        totals = read_reply(reply, releases)
+        if heard is not None:
+            heard(node, reply)
+        for name, total in totals.items():
             outcome.totals[name] += total
 
     gather(grid, dict.fromkeys(nodes, content), add, outcome, kind="train", group=group, deadline_s=deadline_s)

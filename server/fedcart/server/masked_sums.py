@@ -71,12 +71,21 @@ class MaskedSums:
       archive: directory of one transcript an epoch, epoch-0000.json and so on, and of the pins to check them with.
     """
 
-    def __init__(self, grid: Grid, agreement: Agreement, *, deadline_s: float, archive: Path | None = None) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        agreement: Agreement,
+        *,
+        deadline_s: float,
+        archive: Path | None = None,
+        heard: Take | None = None,
+    ) -> None:
         """Read roster and key from the run's directory; enter no epoch yet.
 
         Args:
           deadline_s: of each flow.
           archive: directory of the transcripts; None = `transcript` in the run's.
+          heard: takes the ledger's head in each upload before it is added; None = heads are not looked at.
 
         Raises:
           InputError, DataError, ConfigError: they cannot be used, or do not fit the plan.
@@ -87,6 +96,7 @@ class MaskedSums:
         self._pins = pins_of(agreement.plan, agreement.plan_hash, agreement.rounds, roster)
         self._identity = Identity.load(directory / KEY)
         self._grid, self._agreement, self._deadline_s = grid, agreement, deadline_s
+        self._heard = heard
         self._epoch: _Epoch | None = None
         self._journal = FileJournal(directory / JOURNAL)
 
@@ -119,6 +129,7 @@ class MaskedSums:
         number, epoch.next_round = epoch.next_round, epoch.next_round + 1
         model = bytes.fromhex(model_hash(state.public))
         begun = epoch.aggregator.begin(number, round_.index, model, without=epoch.away)
+        now.outcome.context = begun.context.hex()
         self._train(now, epoch, begun, round_, state, attempt)
         if len(begun.uploads) < least:
             raise RoundFailed(f"{len(begun.uploads)} stores uploaded, {least} needed; nothing was opened")
@@ -129,8 +140,10 @@ class MaskedSums:
         return now.outcome
 
     def _train(self, now: _Try, epoch: _Epoch, begun: RoundSum, round_: Round, state: State, attempt: int) -> None:
-        def add(_: int, content: RecordDict) -> None:
+        def add(node: int, content: RecordDict) -> None:
             vector, word = read_upload(content)
+            if self._heard is not None:
+                self._heard(node, content)
             begun.add(vector, word)
             now.outcome.upload_bytes += vector.nbytes + len(word)
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from fedcart.server.checkpoint import Checkpoint, load_checkpoint, mend_lines, save_checkpoint
 from fedcart.server.exchange import LONGEST_PAUSE, Outcome, exchange
-from fedcart.server.masked_sums import MaskedSums
+from fedcart.server.masked_sums import UNREACHED, MaskedSums
+from fedcart.server.witness import Witness, context_of
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError, ProtocolError, RoundFailed
 from fedcart.shared.flower_compat import Grid
@@ -27,7 +28,13 @@ log = logging.getLogger("fedcart.rounds")
 
 
 def run_rounds(
-    grid: Grid, agreement: Agreement, *, deadline_s: float, quorum: int | None = None, masked: MaskedSums | None = None
+    grid: Grid,
+    agreement: Agreement,
+    *,
+    deadline_s: float,
+    quorum: int | None = None,
+    masked: MaskedSums | None = None,
+    witness: Witness | None = None,
 ) -> State:
     """Run the plan from its checkpoint, or from the start, to the end; returns the last state.
 
@@ -42,6 +49,7 @@ def run_rounds(
       quorum: least number of stores whose sum is used; None = all participants of the plan. Never fewer than the
         plan's min_survivors.
       masked: opens the totals by secure aggregation; None = the stores' parts are added up in the clear.
+      witness: sends receipts over the stores' ledgers after each try; None = heads that come are not looked at.
 
     Raises:
       RoundFailed: a round ended below its quorum and no attempt is left.
@@ -62,8 +70,10 @@ def run_rounds(
         state, first, used = agreement.learner.initial_state(agreement.catalogue, agreement.plan.seed), 0, 0
     else:
         state, first, used = checkpoint.state, checkpoint.round_index + 1, checkpoint.attempts_used
+    if witness is not None and checkpoint is not None:
+        witness.catch_up(list(grid.get_node_ids()), checkpoint.round_index)
     for round_ in agreement.rounds[first:]:
-        state, used = _round(grid, agreement, round_, state, used, least, deadline_s, masked)
+        state, used = _round(grid, agreement, round_, state, used, least, deadline_s, masked, witness)
     return state
 
 
@@ -76,6 +86,7 @@ def _round(
     least: int,
     deadline_s: float,
     masked: MaskedSums | None,
+    witness: Witness | None,
 ) -> tuple[State, int]:
     """One round with its repeats: the next state and the attempts used so far."""
     attempt = 0
@@ -84,11 +95,14 @@ def _round(
         nodes = _wait_for_nodes(grid, agreement.plan.participants, deadline_s)
         try:
             if masked is None:
-                outcome = _ask(grid, agreement, round_, state, attempt, nodes, least, deadline_s)
+                outcome = _ask(grid, agreement, round_, state, attempt, nodes, least, deadline_s, witness)
             else:
                 outcome = masked.ask(round_, state, attempt, nodes, least)
             break
         except RoundFailed as failed:
+            if witness is not None:
+                witness.sign(round_.index, context_of(agreement.plan_hash, round_.index, attempt))
+                witness.send(list(witness.uploaded), f"{round_.index}.{attempt}")
             used, attempt = used + 1, attempt + 1
             if used >= agreement.plan.attempts:
                 raise
@@ -97,7 +111,12 @@ def _round(
     state = agreement.learner.update(state, round_, values(round_, outcome))
     line = _line(round_, outcome, attempt, time.monotonic() - started)
     checkpoint = Checkpoint(agreement.plan_hash, round_.index, state, used, line)
+    if witness is not None:
+        witness.sign(round_.index, outcome.context or context_of(agreement.plan_hash, round_.index, attempt))
     save_checkpoint(agreement.directory, checkpoint)
+    if witness is not None:  # after the checkpoint: stores are not asked for a round again that they were charged for
+        reached = [node for node in nodes if outcome.failures.get(node) not in UNREACHED]
+        witness.send(reached, f"{round_.index}.{attempt}")
     log.info("round", extra={**line, "rounds": len(agreement.rounds)})
     return state, used
 
@@ -111,11 +130,13 @@ def _ask(
     nodes: list[int],
     least: int,
     deadline_s: float,
+    witness: Witness | None,
 ) -> Outcome:
     """The sum of what the stores send in the clear."""
     content = write_instruction(agreement.plan_hash, round_.index, state, attempt)
     group = f"{round_.index}.{attempt}"
-    outcome = exchange(grid, nodes, content, round_.releases, group=group, deadline_s=deadline_s)
+    heard = None if witness is None else witness.heard
+    outcome = exchange(grid, nodes, content, round_.releases, group=group, deadline_s=deadline_s, heard=heard)
     if len(outcome.answered) < least:
         raise _failed(round_, outcome, least, agreement.plan.participants)
     outcome.download_bytes = len(nodes) * state_bytes(state)

@@ -1,7 +1,8 @@
 """SA1 on Flower's Message API: which message type each flow has, and the records that it carries.
 
 A query carries one SA1 message each way, as bytes. TRAIN carries the model to the store and the masked words back:
-one array of uint32 or uint64 beside the signed word. No count, no metric and no number in clear is in any reply.
+one array of uint32 or uint64 beside the signed word and the signed head of the store's ledger. No count, no metric and
+no number in clear is in any reply.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.flower_compat import ArrayRecord, ConfigRecord, RecordDict, pack_arrays, unpack_array
 from fedcart.shared.learners.base import Array, Round, State
+from fedcart.shared.ledger.receipts import SignedHead
 from fedcart.shared.secagg.masks import Bits, Integers, Words, to_words, words
-from fedcart.shared.wire import ROUND, STATE, Instruction, read_instruction, write_instruction
+from fedcart.shared.wire import HEAD, ROUND, STATE, Instruction, read_instruction, write_head, write_instruction
 
 Flow = Literal["keys", "boxes", "deliver", "train", "confirm", "unmask"]
 FLOWS: tuple[Flow, ...] = ("keys", "boxes", "deliver", "train", "confirm", "unmask")
@@ -54,15 +56,16 @@ def read_masked_instruction(content: RecordDict) -> tuple[Instruction, bytes]:
     return read_instruction(plain), _message(content)
 
 
-def write_upload(vector: Words, word: bytes) -> RecordDict:
-    """A store's masked words and its signed word on them."""
-    return RecordDict({MASKED: pack_arrays({VECTOR: vector}), **write_query(word)})
+def write_upload(vector: Words, word: bytes, head: SignedHead | None = None) -> RecordDict:
+    """A store's masked words, its signed word on them, and the head of its ledger for the round's receipt."""
+    found = {MASKED: pack_arrays({VECTOR: vector}), **write_query(word)}
+    return RecordDict({**found, **({} if head is None else write_head(head))})
 
 
 def read_upload(content: RecordDict) -> tuple[Words, bytes]:
     """A read-only view of the words, and the signed word. The sum checks shape, type and signature."""
     record = content.get(MASKED)
-    if set(content) != {MASKED, SECAGG} or not isinstance(record, ArrayRecord) or set(record) != {VECTOR}:
+    if set(content) - {HEAD} != {MASKED, SECAGG} or not isinstance(record, ArrayRecord) or set(record) != {VECTOR}:
         raise ProtocolError(f"an upload holds {MASKED!r} with one array and {SECAGG!r}; it was not added")
     return unpack_array(record[VECTOR]), _message(content)
 

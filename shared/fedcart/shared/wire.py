@@ -1,25 +1,32 @@
-"""The two messages of a round: the instruction (state, plan hash, round) and the reply (one total a release).
+"""The messages of a round: the instruction (state, plan hash, round), the reply (one total a release), the receipts.
 
-A reply holds one array for each release and nothing else: no counts, no metrics, no names. Both sides build and
-read them here, so that what one accepts is what the other sends.
+A reply holds one array for each release and, under a guarantee, the signed head of the store's ledger; nothing else:
+no counts, no metrics, no names. Both sides build and read them here, so that what one accepts is what the other sends.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fedcart.shared.canonical import model_hash
+from fedcart.shared.canonical import canonical_bytes, model_hash
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.flower_compat import ArrayRecord, ConfigRecord, RecordDict, pack_arrays, unpack_array
 from fedcart.shared.learners.base import Array, State
+from fedcart.shared.ledger.kinds import HASH, SIG
+from fedcart.shared.ledger.receipts import Receipt, SignedHead
 from fedcart.shared.privacy.release import Release
 
 STATE, ROUND, TOTALS = "state", "round", "totals"
 PLAN_HASH, MODEL_HASH, INDEX, ATTEMPT = "plan-hash", "model-hash", "index", "attempt"
+HEAD, RECEIPTS = "head", "receipts"
+RECEIPT_ACTION = "receipt"
+HEAD_BYTES = 128
+"""A public key, a head and a signature; they travel as hexadecimal digits."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,9 @@ def read_instruction(content: RecordDict) -> Instruction:
     return Instruction(plan_hash, index, attempt, State(public))
 
 
-def write_reply(totals: Mapping[str, Array]) -> RecordDict:
-    """The content of a store's reply."""
-    return RecordDict({TOTALS: pack_arrays(totals)})
+def write_reply(totals: Mapping[str, Array], head: SignedHead | None = None) -> RecordDict:
+    """The content of a store's reply; `head` of its ledger where it has one."""
+    return RecordDict({TOTALS: pack_arrays(totals), **({} if head is None else write_head(head))})
 
 
 def read_reply(content: RecordDict, releases: Sequence[Release]) -> Mapping[str, Array]:
@@ -78,8 +85,8 @@ def read_reply(content: RecordDict, releases: Sequence[Release]) -> Mapping[str,
       ProtocolError: they are not the round's releases.
     """
     record = content.get(TOTALS)
-    if set(content) != {TOTALS} or not isinstance(record, ArrayRecord):
-        raise ProtocolError(f"a reply holds {TOTALS!r} and nothing else; it was not added")
+    if set(content) - {HEAD} != {TOTALS} or not isinstance(record, ArrayRecord):
+        raise ProtocolError(f"a reply holds {TOTALS!r}, {HEAD!r} and nothing else; it was not added")
     if set(record) != {release.name for release in releases}:
         raise ProtocolError("a reply holds other arrays than the round's releases; it was not added")
     totals = {release.name: unpack_array(record[release.name]) for release in releases}
@@ -94,6 +101,47 @@ def read_reply(content: RecordDict, releases: Sequence[Release]) -> Mapping[str,
         if not np.isfinite(total).all():
             raise ProtocolError(f"release {release.name!r} came with numbers that are not finite; it was not added")
     return totals
+
+
+def write_head(head: SignedHead) -> RecordDict:
+    """Where a store's ledger stands: beside an upload, or alone as the reply to receipts."""
+    return RecordDict({HEAD: ConfigRecord({"public": head.public, "head": head.head, "sig": head.sig})})
+
+
+def read_head(content: RecordDict) -> SignedHead:
+    """The head in a reply. Whose it is, and whether it is signed, is not asked here.
+
+    Raises:
+      ProtocolError: there is none.
+    """
+    record = content.get(HEAD)
+    if not isinstance(record, ConfigRecord) or set(record) != {"public", "head", "sig"}:
+        raise ProtocolError("a reply lacks the signed head of its store's ledger; it was not used")
+    public, head, sig = (record[name] for name in ("public", "head", "sig"))
+    if not (HASH(public) and HASH(head) and SIG(sig)):
+        raise ProtocolError("the head of a ledger came in another form; it was not used")
+    return SignedHead(str(public), str(head), str(sig))
+
+
+def write_receipts(receipts: Sequence[Receipt]) -> RecordDict:
+    """What a store is sent after a round; none asks for its head alone."""
+    raw = canonical_bytes([receipt.body() for receipt in receipts])
+    return RecordDict({RECEIPTS: ConfigRecord({RECEIPTS: raw})})
+
+
+def read_receipts(content: RecordDict) -> tuple[Receipt, ...]:
+    """What `write_receipts` wrote. Raises ProtocolError; signatures are not asked here."""
+    record = content.get(RECEIPTS)
+    raw = record.get(RECEIPTS) if isinstance(record, ConfigRecord) and set(record) == {RECEIPTS} else None
+    if set(content) != {RECEIPTS} or not isinstance(raw, bytes):
+        raise ProtocolError(f"a message of receipts holds {RECEIPTS!r} and nothing else; it was not used")
+    try:
+        bodies = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ProtocolError("receipts that are no JSON; they were not used") from None
+    if not isinstance(bodies, list):
+        raise ProtocolError("receipts come as a list; they were not used")
+    return tuple(map(Receipt.parse, bodies))
 
 
 def total_dtype(release: Release) -> np.dtype[Any]:

@@ -1,7 +1,7 @@
 """What every store of a simulation brings to the gate: a ledger of its own, a key, and noise.
 
 DIR/ledger/store-0003.jsonl           stays with the results
-DIR/ledger/transcript/                of secure aggregation; stays too
+DIR/ledger/transcript/                of secure aggregation, and the coordinator's receipts; stays too
 keys/, journals/                      beside the coalition's records; go when the run is complete
 """
 
@@ -14,6 +14,7 @@ from typing import Literal
 from fedcart.client.gate import Surroundings
 from fedcart.client.ledger_files import LEDGERS, key_path, ledger_path
 from fedcart.client.masking import LedgerHead, StoreMasks
+from fedcart.client.witness import pinned_coordinator
 from fedcart.server.masked_sums import KEY as COORDINATOR_KEY
 from fedcart.server.masked_sums import TRANSCRIPTS
 from fedcart.shared.agreement import Agreement
@@ -65,12 +66,14 @@ class SimulatedStores:
                 Path(directory) / JOURNALS / f"store-{store:04d}.journal",
                 LedgerHead(ledger_path(self.results, store), open_ledger),
             )
+        policy = simulated()
         return Surroundings(
-            policy=simulated(),
+            policy=policy,
             keys=keys,
             open_ledger=open_ledger,
             plain_shares=not self.masked,
             masks=self.masks.get(store),
+            coordinator=pinned_coordinator(directory, policy),
         )
 
     def close(self) -> None:
@@ -101,7 +104,7 @@ class SimulatedStores:
                 ledger.plan(
                     plan_hash, epsilon=epsilon, delta=plan.privacy.delta, dearest=dearest, attempts=plan.attempts
                 )
-        if self.masked and not (directory / ROSTER).exists():
+        if not (directory / ROSTER).exists():
             self._enrol(directory, plan.participants)
 
     def _enrol(self, directory: Path, stores: int) -> None:

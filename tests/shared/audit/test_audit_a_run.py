@@ -36,6 +36,9 @@ def test_a_run_under_epsilon_is_accepted_and_costs_what_it_says(
     assert verdicts.code == 0
     assert verdicts.document["rehearsal"] is rehearsal
     assert len(verdicts.document["ledgers"]) == 3
+    (fingerprint,) = verdicts.document["fingerprints"]
+    anchored = audit("verify", out, "--roster-fingerprint", fingerprint, "--json")
+    assert {one["verdict"] for one in anchored.document["ledgers"]} == {"ok"}
     budget = audit("budget", out, "--json")
     assert budget.code == 0
     promised = json.loads((out / "run.json").read_text())["privacy"]

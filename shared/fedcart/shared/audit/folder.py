@@ -10,6 +10,8 @@ from fedcart.shared.errors import InputError
 from fedcart.shared.storage import named_failures
 
 LEDGERS, SUFFIX, STOPPED = "ledger", ".jsonl", ".stopped"
+RECEIPTS = Path("transcript") / "receipts.jsonl"
+"""Beside the ledgers: the receipts that the coordinator signed, as it kept them."""
 _TORN = re.compile(r".*\.jsonl\.torn-[0-9]{1,15}-[0-9a-f]{64}")
 
 

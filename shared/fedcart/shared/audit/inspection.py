@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from fedcart.shared.audit.anchors import anchor_of, fingerprints, first_line
-from fedcart.shared.audit.folder import Folder, find_ledgers
+from fedcart.shared.audit.folder import RECEIPTS, Folder, find_ledgers
+from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.ledger.kinds import HASH
 from fedcart.shared.ledger.lines import Line
-from fedcart.shared.ledger.verify import UNDETECTABLE, Finding, Verdict, receipts_of, verify
+from fedcart.shared.ledger.receipts import Receipt
+from fedcart.shared.ledger.verify import (
+    UNDETECTABLE,
+    Finding,
+    Verdict,
+    coordinators_receipts,
+    receipts_of,
+    verify,
+)
 
 DAMAGED = "damaged"
 """How an auditor is told `not consistent`."""
@@ -124,9 +133,9 @@ def inspect(directory: Path, fingerprint: str | None = None) -> Inspection:
         raise ConfigError(f"--roster-fingerprint {fingerprint!r:.80}: 64 lower-case hex digits are needed")
     folder = find_ledgers(directory)
     geneses = {path: first_line(path) for path in folder.ledgers}
-    receipts = {path: receipts_of(path) for path in folder.ledgers}
+    receipts = _receipts(folder)
     begun = [line for line in geneses.values() if line is not None]
-    known = fingerprints(begun, [receipt for some in receipts.values() for receipt in some])
+    known = fingerprints(begun, [receipt for receipt, _ in receipts])
     aside = _twice(geneses)
     anchored = fingerprint in known
     if fingerprint is not None and not anchored:
@@ -134,15 +143,28 @@ def inspect(directory: Path, fingerprint: str | None = None) -> Inspection:
         aside = (*aside, Finding(folder.directory, 0, "anchor", message))
     ledgers = []
     for path, genesis in geneses.items():
-        elsewhere = [x for other in folder.ledgers if _other(geneses, path, other) for x in receipts[other]]
+        elsewhere = [x for x, places in receipts if any(_other(geneses, path, place) for place in places)]
         anchor = anchor_of(genesis, known[fingerprint]) if genesis and fingerprint in known else None
         ledgers.append(Inspected(path, genesis, verify(path, anchor=anchor, receipts=elsewhere)))
     return Inspection(folder, tuple(ledgers), aside, tuple(known) if begun else (), anchored)
 
 
+def _receipts(folder: Folder) -> list[tuple[Receipt, tuple[Path, ...]]]:
+    """Each receipt once, with the ledgers that hold it, or the coordinator's own file."""
+    held: dict[bytes, tuple[Receipt, list[Path]]] = {}
+    sources = {path: receipts_of(path) for path in folder.ledgers}
+    kept = folder.directory / RECEIPTS
+    if kept.is_file():
+        sources[kept] = coordinators_receipts(kept)
+    for path, receipts in sources.items():
+        for receipt in receipts:
+            held.setdefault(canonical_bytes(receipt.body()), (receipt, []))[1].append(path)
+    return [(receipt, tuple(paths)) for receipt, paths in held.values()]
+
+
 def _other(geneses: dict[Path, Line | None], mine: Path, other: Path) -> bool:
     """Whether the receipts in `other` come from another key than that of `mine`: a copy witnesses for nobody."""
-    a, b = geneses[mine], geneses[other]
+    a, b = geneses[mine], geneses.get(other)
     return mine != other and (a is None or b is None or a.body["public"] != b.body["public"])
 
 

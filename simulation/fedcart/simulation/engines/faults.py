@@ -54,7 +54,7 @@ class Fault:
     def hits(self, flow: str) -> bool:
         """Whether a message of `flow` is lost or spoilt."""
         if self.kind in LOST:
-            return _FLOW_NUMBERS[self.flow] <= _FLOW_NUMBERS[flow]
+            return _FLOW_NUMBERS[self.flow] <= _FLOW_NUMBERS.get(flow, len(FLOWS))  # receipts come last
         return self.flow == flow
 
 

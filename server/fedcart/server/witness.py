@@ -1,0 +1,152 @@
+"""The coordinator's receipts: it keeps the stores' signed ledger heads, signs all of them after a round, and sends
+them back, so that what one store's ledger held is in the others' hands.
+
+It can neither forge a head nor hide one for long: a store goes on for two rounds without a receipt, and no further.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from fedcart.server.exchange import Replies, gather
+from fedcart.server.masked_sums import KEY, TRANSCRIPTS
+from fedcart.shared.agreement import Agreement
+from fedcart.shared.canonical import canonical_bytes, content_hash
+from fedcart.shared.errors import ConfigError, DataError, ProtocolError
+from fedcart.shared.flower_compat import Grid, RecordDict
+from fedcart.shared.identity import Identity
+from fedcart.shared.ledger.receipts import Receipt, SignedHead
+from fedcart.shared.roster import ROSTER, Roster
+from fedcart.shared.storage import append_line, named_failures, replace_bytes
+from fedcart.shared.wire import RECEIPT_ACTION, read_head, write_receipts
+
+log = logging.getLogger("fedcart.rounds")
+
+RECEIPTS = "receipts.jsonl"
+MOST_HEADS = 100
+"""In one receipt. With more stores each gets the receipt of its group: a ledger of a thousand stores' heads a round
+would be mostly that."""
+LONGEST_WAIT_S = 60.0
+"""For stores to take a receipt: the round is over, and the next one's brings what they missed."""
+
+
+class Witness:
+    """Heads of one run's ledgers, and the receipts over them."""
+
+    def __init__(self, grid: Grid, agreement: Agreement, *, deadline_s: float, archive: Path | None = None) -> None:
+        """Read roster and key from the run's directory, and the receipts that were signed before.
+
+        Args:
+          archive: directory of receipts.jsonl; None = `transcript` in the run's.
+
+        Raises:
+          InputError, DataError, ConfigError: they cannot be used.
+        """
+        directory = agreement.directory
+        roster = Roster.load(directory / ROSTER)
+        self._identity = Identity.load(directory / KEY)
+        if self._identity.public.hex() != roster.coordinator:
+            raise ConfigError(f"{directory / KEY} is not the key of the roster's coordinator; nothing was run")
+        self._grid, self._plan = grid, agreement.plan_hash
+        self._wait_s = min(deadline_s, LONGEST_WAIT_S)
+        self._stores, self._known = roster.stores, frozenset(roster.stores)
+        self._path = (archive or directory / TRANSCRIPTS) / RECEIPTS
+        self._heads: dict[str, SignedHead] = {}
+        self._store_of: dict[int, str] = {}
+        self._node_of: dict[str, int] = {}
+        self._signed: list[Receipt] = []
+        self.uploaded: set[int] = set()
+        self._read()
+
+    def heard(self, node: int, content: RecordDict) -> None:
+        """Take the head that came with a store's upload.
+
+        Raises:
+          ProtocolError: there is none, it is not signed, or not by the store of the roster that this node was.
+        """
+        self._keep(node, content)
+        self.uploaded.add(node)
+
+    def sign(self, round_index: int, context: str) -> None:
+        """Sign what was heard so far, durably; `send` sends it.
+
+        Args:
+          context: what the round's messages were bound to, 64 hex digits.
+        """
+        order = [self._heads[public] for public in self._stores if public in self._heads]
+        groups = -(-len(order) // MOST_HEADS)
+        self._signed = [
+            Receipt.make(
+                self._identity, round=round_index, ctx=context, heads={x.public: x for x in order[part::groups]}
+            )
+            for part in range(groups)
+        ]
+        with named_failures(self._path.parent, "create"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        for receipt in self._signed:
+            append_line(self._path, canonical_bytes(receipt.body()).decode())
+
+    def send(self, nodes: Collection[int], group: str) -> None:
+        """Send each node the receipt with its store's head (those that were never heard: all of them), and hear where
+        its ledger stands. A node that does not answer gets the next one.
+        """
+        if not nodes:
+            return
+        known = {x.public: write_receipts([receipt]) for receipt in self._signed for x in receipt.heads.values()}
+        everything = write_receipts(self._signed)
+        contents = {node: known.get(self._store_of.get(node, ""), everything) for node in nodes}
+        replies = Replies()
+        gather(
+            self._grid,
+            contents,
+            self._keep,
+            replies,
+            kind=f"query.{RECEIPT_ACTION}",
+            group=f"{group}.{RECEIPT_ACTION}",
+            deadline_s=self._wait_s,
+        )
+        self.uploaded.clear()
+        if replies.failures:
+            classes = ", ".join(f"{count} {name}" for name, count in replies.failure_classes.items())
+            log.warning("receipts: %d stores did not take theirs (%s)", len(replies.failures), classes)
+
+    def catch_up(self, nodes: Collection[int], round_index: int) -> None:
+        """When a run goes on: send all stores the last receipt again, and witness where their ledgers stand since."""
+        self.send(nodes, f"{round_index}.0")
+        self.sign(round_index, context_of(self._plan, round_index, 0))
+        self.send(nodes, f"{round_index}.0")
+
+    def _keep(self, node: int, content: RecordDict) -> None:
+        head = read_head(content)
+        if head.public not in self._known:
+            raise ProtocolError("a head is signed by a key outside the roster; the reply was not used")
+        head.check()
+        if self._store_of.get(node, head.public) != head.public or self._node_of.get(head.public, node) != node:
+            raise ProtocolError("a node came with the head of another node's store; the reply was not used")
+        self._store_of[node], self._node_of[head.public] = head.public, node
+        self._heads[head.public] = head
+
+    def _read(self) -> None:
+        """What was signed before; a line that a crash left half-written is taken off."""
+        if not self._path.exists():
+            return
+        with named_failures(self._path, "read"):
+            raw = self._path.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if whole != raw:
+            replace_bytes(self._path, whole)
+        try:
+            found = [Receipt.parse(json.loads(line)) for line in whole.splitlines()]
+        except (ValueError, ProtocolError) as error:
+            raise DataError(f"{self._path}: not receipts; nothing was run") from error
+        for receipt in found:
+            self._heads.update(receipt.heads)
+        self._signed = [x for x in found if (x.round, x.ctx) == (found[-1].round, found[-1].ctx)]
+
+
+def context_of(plan_hash: str, round_index: int, attempt: int) -> str:
+    """What a receipt's ctx is where no secure aggregation bound the round's messages; 64 hex digits."""
+    return content_hash({"plan": plan_hash, "round": round_index, "attempt": attempt})
