@@ -19,15 +19,15 @@ from fedcart.simulation.frontier import api
 from fedcart.simulation.frontier.folder import Folder
 from fedcart.simulation.frontier.grid import Cell
 
-PEOPLE = 60
+PEOPLE = 120
 BROKEN = "gram-eps4-local-seed0"
 
 
 def write_table(path: Path) -> Path:
-    """60 people at five shops, 13 items, each person at one shop."""
+    """120 people at five shops, 19 items, each person at one shop."""
     rows = ["customer,item,time,store"]
     for person in range(PEOPLE):
-        rows += [f"p{person},s{(person * 5 + 2 * k + person // 7) % 13},{1000 + k},b{person % 5}" for k in range(5)]
+        rows += [f"p{person},s{(person * 5 + 2 * k + person // 7) % 19},{1000 + k},b{person % 5}" for k in range(6)]
     path.write_text("\n".join(rows) + "\n")
     return path
 

@@ -71,19 +71,20 @@ def cell_row(cell: Cell, found: Found | None, failure: tuple[int, str] | None) -
         "reason": failure[1] if failure and not found else None,
         "run": f"{CELLS}/{cell.name}/run.json" if found else None,
     }
-    if found is None or cell.learner is None:
+    if found is None:
         return row
     run = found.run
+    row |= {"seconds": run["cost"]["seconds"], "customers": run["data"]["customers"]}
+    if cell.learner is None:
+        return row
     return row | {
         **(measures(run, "federated") or {}),
         "ci95": interval(run, "federated"),
         "alone": (measures(run, "local_only") or {}).get(MAIN),
-        "customers": run["data"]["customers"],
         "plan_hash": run["plan_hash"],
         "aggregation": run["privacy"]["aggregation"],
         "noise_multiplier": run["privacy"]["noise_multiplier"],
         "noise_effective": run["privacy"]["noise_effective"],
-        "seconds": run["cost"]["seconds"],
         "upload_bytes_per_store": run["cost"]["upload_bytes_per_store"],
     }
 

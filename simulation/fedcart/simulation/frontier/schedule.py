@@ -62,7 +62,8 @@ class Pace:
 
     def of(self, cell: Cell) -> float | None:
         """Seconds that a cell takes; None before any is done."""
-        known = self.seen.get(cell.learner) or [x for values in self.seen.values() for x in values]
+        others = [x for name, values in self.seen.items() for x in values if name is not None]
+        known = self.seen.get(cell.learner) or others or self.seen.get(None)
         return sum(known) / len(known) if known else None
 
     def left(self, waiting: Sequence[Cell], running: Sequence[tuple[Cell, float]], jobs: int) -> float | None:

@@ -90,6 +90,8 @@ def tex_cells(row: Json, sampled: bool, sizes: bool) -> list[str]:
     """One line's cells."""
     baseline = "method" in row
     name = method_name(row["method"] if baseline else row["learner"])
+    if baseline and row["method"].startswith("centralized."):
+        name += " (pooled)"
     private = not baseline and row["epsilon"] is not None
     low, high = row["ci95"] or (None, None)
     cells = [

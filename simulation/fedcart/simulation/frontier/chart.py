@@ -1,0 +1,95 @@
+"""Pieces of a frontier's figures: a log axis of epsilons, lines with bands, levels, and labels that do not collide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedcart.simulation.report.figure_style import QUIET, RULE, place
+from fedcart.simulation.report.formats import plain
+
+SERIES = ("#0b6b63", "#96580a", "#5b3f9e", "#1f5fa8", "#a3306b", "#5c6b1f")
+"""Colours of learners, in the order of the grid; in the page each is a variable, so that dark mode has its own."""
+MARKERS = ("o", "s", "D", "^", "v", "P")
+HEIGHT = 264.0
+TOP, BOTTOM, LEFT, RIGHT = 12, 36, 42, 104
+LABEL_PIXELS = 13.0
+BEYOND = 2.2
+"""Times the last epsilon: where `without noise` stands on the axis."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One learner: points (x, mean, least, greatest), and what stands beside the last one."""
+
+    label: str
+    colour: str
+    marker: str
+    points: list[tuple[float, float, float, float]]
+    dashed: bool = False
+    beyond: float | None = None
+
+
+@dataclass(frozen=True)
+class Level:
+    """A method without epsilon: a line across."""
+
+    label: str
+    value: float
+    strong: bool = False
+
+
+def paint(axes: Any, lines: Sequence[Line], levels: Sequence[Level], xs: Sequence[float], xlabel: str) -> None:
+    """Draw all of it; `xs` are the ticks."""
+    place(axes, left=LEFT, right=RIGHT, top=TOP, bottom=BOTTOM)
+    axes.set_xscale("log")
+    beyond = [line.beyond for line in lines if line.beyond is not None]
+    last = xs[-1] * BEYOND if beyond else xs[-1]
+    for level in levels:
+        style = (0, (5, 2)) if level.strong else (0, (2, 2))
+        axes.axhline(level.value, color=QUIET, linewidth=1.3 if level.strong else 1.0, linestyle=style, zorder=1)
+    for line in lines:
+        x, mean, low, high = zip(*line.points, strict=True)
+        if low != high:
+            axes.fill_between(x, low, high, color=line.colour, alpha=0.16, linewidth=0, zorder=2)
+        look: dict[str, Any] = {"linestyle": (0, (3, 2)), "markerfacecolor": "none"} if line.dashed else {}
+        axes.plot(x, mean, color=line.colour, marker=line.marker, markersize=6, linewidth=2, zorder=3, **look)
+        if line.beyond is not None:
+            axes.plot(last, line.beyond, color=line.colour, marker=line.marker, markersize=6, zorder=3)
+    top = max([p[3] for line in lines for p in line.points] + [level.value for level in levels] + beyond + [1e-9])
+    axes.set_ylim(0, top * 1.08)
+    axes.set_xlim(xs[0] / 1.25, last * 1.25)
+    ticks = [*xs, last] if beyond else list(xs)
+    axes.set_xticks(ticks, [*(plain(x) for x in xs), "∞"] if beyond else [plain(x) for x in xs])
+    axes.minorticks_off()
+    axes.set_xlabel(xlabel)
+    axes.grid(axis="y", color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    ends = [(line.beyond if line.beyond is not None else line.points[-1][1], line.label, line.colour) for line in lines]
+    names(axes, [*ends, *((level.value, level.label, QUIET) for level in levels)], top * 1.08)
+
+
+def names(axes: Any, ends: Sequence[tuple[float, str, str]], top: float) -> None:
+    """Labels at the right, each beside its line as far as the others leave room."""
+    inside = HEIGHT - TOP - BOTTOM
+    wanted = [(value / top * inside, label, colour) for value, label, colour in ends]
+    for place_, label, colour in spread(wanted, inside):
+        axes.annotate(
+            label, (1, place_ / inside), xycoords="axes fraction", xytext=(6, 0), textcoords="offset points",
+            va="center", color=colour, fontsize=10,
+        )  # fmt: skip
+
+
+def spread(wanted: Sequence[tuple[float, str, str]], room: float) -> list[tuple[float, str, str]]:
+    """Move labels apart: at least LABEL_PIXELS between two, none above `room`, order kept."""
+    found: list[tuple[float, str, str]] = []
+    for place_, label, colour in sorted(wanted):
+        least = found[-1][0] + LABEL_PIXELS if found else 0.0
+        found.append((max(place_, least), label, colour))
+    above = room
+    for index in range(len(found) - 1, -1, -1):
+        place_, label, colour = found[index]
+        found[index] = (min(place_, above), label, colour)
+        above = found[index][0] - LABEL_PIXELS
+    return found

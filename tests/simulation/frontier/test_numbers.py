@@ -1,0 +1,126 @@
+"""The numbers of a frontier are those of its cells' run.json, in every file it writes, and keep the schema."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA = json.loads((ROOT / "docs/schema/frontier.schema.json").read_text())
+MEASURES = ("ndcg@10", "hr@10")
+
+
+def cell_of(row: dict[str, Any]) -> str:
+    epsilon = "inf" if row["epsilon"] is None else f"{row['epsilon']:g}"
+    return f"{row['learner']}-eps{epsilon}-{row['trust']}-seed0"
+
+
+def test_the_schema_is_itself_valid() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_every_sitting_keeps_the_schema(made: Any) -> None:
+    for sitting in made.sittings:
+        Draft202012Validator(SCHEMA).validate(sitting.document)
+
+
+def first(document: dict[str, Any], table: str) -> dict[str, Any]:
+    found: dict[str, Any] = document[table][0]
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(surprise=1),
+        lambda d: d.update(status="done"),
+        lambda d: d["privacy"].update(settings_choice="accounted"),
+        lambda d: first(d, "table").update(epsilon=0),
+        lambda d: first(d, "table").update({"ndcg@10": 1.5}),
+        lambda d: first(d, "table").pop("ci95"),
+        lambda d: first(d, "table")["paired"][0].update(verdict=2),
+        lambda d: first(d, "coalition_buys").update(alone=1.0),
+        lambda d: first(d, "cells").update(status="skipped"),
+    ],
+)
+def test_refuses(change: Callable[[dict[str, Any]], None], made: Any) -> None:
+    document = copy.deepcopy(made.document)
+    change(document)
+    with pytest.raises(ValidationError):
+        Draft202012Validator(SCHEMA).validate(document)
+
+
+def test_the_table_is_what_the_cells_say(made: Any) -> None:
+    assert len(made.document["table"]) == 6
+    for row in made.document["table"]:
+        block = made.run(cell_of(row))["metrics"]["federated"]
+        assert {name: row[name] for name in MEASURES} == {name: block["full"][name] for name in MEASURES}
+        assert row["ci95"] == block["ci95"]["ndcg@10"]
+        assert (row["least"], row["greatest"]) == (row["ndcg@10"], row["ndcg@10"])
+
+
+def test_baselines_are_computed_once_and_in_no_cell(made: Any) -> None:
+    reference = made.run("baselines-seed0")["metrics"]
+    for row in made.document["baselines"]:
+        table, _, name = row["method"].rpartition(".")
+        assert row["ndcg@10"] == (reference[table] if table else reference)[name]["full"]["ndcg@10"]
+    for cell in made.document["cells"][1:]:
+        metrics = made.run(cell["cell"])["metrics"]
+        assert (metrics["content"], metrics["no_noise"], set(metrics["centralized"].values())) == (None, None, {None})
+
+
+def test_private_runs_promise_what_the_grid_says(made: Any) -> None:
+    for cell in made.document["cells"]:
+        run = made.run(cell["cell"])
+        assert run["privacy"]["epsilon"] == cell["epsilon"]
+        assert run["privacy"]["trust"] == cell["trust"]
+        assert (run["metrics"]["local_only"] is not None) == (cell["trust"] == "none" and cell["learner"] is not None)
+
+
+def test_paired_differences_are_differences_of_the_table(made: Any) -> None:
+    table, baselines = made.document["table"], {row["method"]: row for row in made.document["baselines"]}
+    seen = set()
+    for row in table:
+        for one in row["paired"]:
+            other = baselines["content"]
+            if one["against"] != "content":
+                wanted = {"learner": "popularity", "epsilon": row["epsilon"], "trust": row["trust"]}
+                other = next(r for r in table if wanted.items() <= {k: r[k] for k in wanted}.items())
+            assert one["difference"] == pytest.approx(row["ndcg@10"] - other["ndcg@10"], abs=1e-12)
+            assert one["low"] <= one["difference"] <= one["high"]
+            seen.add((one["against"], one["verdict"]))
+    assert ("content", -1) in seen, "content beats popularity on this table, so the sign is tested both ways"
+    assert ("content", 1) in seen
+
+
+def test_csv_and_latex_hold_the_same_numbers(made: Any) -> None:
+    with (made.directory / "frontier.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    document = made.document
+    assert [float(row["ndcg@10"]) for row in rows] == [r["ndcg@10"] for r in document["baselines"] + document["table"]]
+    assert {row["epsilon"] for row in rows} == {"", "4.0", "inf"}
+    with (made.directory / "cells.csv").open() as file:
+        cells = {row["cell"]: row for row in csv.DictReader(file)}
+    assert set(cells) == {row["cell"] for row in document["cells"] if row["learner"]}
+    assert all(
+        float(row["ndcg@10"]) == made.run(name)["metrics"]["federated"]["full"]["ndcg@10"]
+        for name, row in cells.items()
+    )
+    tex = (made.directory / "frontier.tex").read_text()
+    for row in document["table"]:
+        assert f"{row['ndcg@10']:.4f}".removeprefix("0") in tex
+    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
+    assert "settings choice not accounted" in tex
+
+
+def test_standard_output_is_the_table_and_the_sentence(made: Any) -> None:
+    out = made.sittings[-1].out
+    assert all(f"{row['ndcg@10']:.4f}" in out for row in made.document["table"])
+    assert "sales.csv, 5 stores, 120 customers, trust distributed." in out
