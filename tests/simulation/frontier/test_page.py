@@ -43,7 +43,6 @@ def words(page: str) -> str:
         "SA1 (distributed) and plain (local)",
         "What ε does not cover",
         "without noise only",
-        "Content is measurably better than popularity",
     ],
 )
 def test_the_page_says(word: str, page: str) -> None:
@@ -91,6 +90,8 @@ def test_the_sentence_follows_the_interval(made: Any, verdict: int, side: str, w
     assert said.verdict == side
     assert word in said.finding
     assert bool(content_better(document)) == (verdict < 0)
+    shown = words(render(document, []))
+    assert ("Content is measurably better than gram at ε = 4 (trust local)." in shown) == (verdict < 0)
 
 
 def test_a_document_without_private_cells_claims_nothing(made: Any) -> None:

@@ -81,24 +81,25 @@ def one_seed(seeds: Sequence[int]) -> str:
 def table(document: Json) -> list[Json]:
     """Blocks of rows, ready to print: methods without ε first, then trust by trust."""
     rows = document["table"]
-    blocks = [{"heading": "Without ε, all data pooled", "rows": [cells(row) for row in document["baselines"]]}]
+    free = [cells(row) for row in document["baselines"] if row["trust"] == "none"]
+    blocks = [{"heading": "Without ε, all data pooled", "rows": free}]
     for trust in (*document["grid"]["trust"], "none"):
-        mine = [cells(row) for row in rows if row["trust"] == trust]
         heading = "Together, without noise" if trust == "none" else f"Together under ε, trust {trust}"
-        if mine:
-            blocks.append({"heading": heading, "rows": mine})
+        blocks.append({"heading": heading, "rows": [cells(row) for row in rows if row["trust"] == trust]})
+        floor = [cells(row) for row in document["baselines"] if row["trust"] == trust != "none"]
+        heading = f"Nothing learned together but popularity, under the same ε, trust {trust}"
+        blocks.append({"heading": heading, "rows": floor})
     return [block for block in blocks if block["rows"]]
 
 
 def cells(row: Json) -> Json:
     """One row of the table."""
-    baseline = "method" in row
     low_high = row["ci95"]
     return {
-        "name": method_name(row["method"]) if baseline else row["learner"],
+        "name": method_name(row["method"]) if "method" in row else row["learner"],
         "size": row["size"],
         "cells": [
-            MISSING if baseline or row["epsilon"] is None else plain(row["epsilon"]),
+            MISSING if row["epsilon"] is None else plain(row["epsilon"]),
             count(row["customers"]),
             score(row["hr@10"]),
             score(row[MAIN]),

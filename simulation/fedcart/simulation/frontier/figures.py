@@ -14,7 +14,7 @@ from fedcart.simulation.frontier.results import MAIN, Json
 from fedcart.simulation.frontier.sentences import ceiling_of
 from fedcart.simulation.frontier.table import epsilons
 from fedcart.simulation.frontier.words import TRUST, method_name
-from fedcart.simulation.report.figure_style import QUIET, draw
+from fedcart.simulation.report.figure_style import INK, QUIET, draw
 from fedcart.simulation.report.figures import Drawing
 from fedcart.simulation.report.formats import plain, score
 
@@ -47,7 +47,8 @@ def accuracy(document: Json, trust: str, size: str | None) -> Iterator[Drawing]:
         points = [point(row, row["epsilon"]) for row in by_epsilon(private, learner)]
         bare = next((row[MAIN] for row in rows if row["learner"] == learner and row["epsilon"] is None), None)
         found.append(Line(label(learner), *look(document, learner), points, beyond=bare))
-    across = levels(document, size)
+    found += content(document, trust, size)
+    across = levels(document, size, without_content=len(found) > len(learners(private)))
     name = "-".join(["accuracy", trust, *([size] if size else [])])
     where = f" ({size})" if size else ""
     yield Drawing(
@@ -115,9 +116,11 @@ def customers(document: Json, trust: str, epsilon: float) -> Iterator[Drawing]:
     for learner in learners(rows):
         mine = sorted((row for row in rows if row["learner"] == learner), key=lambda row: row["customers"])
         lines.append(Line(label(learner), *look(document, learner), [point(row, row["customers"]) for row in mine]))
-    content = sorted((r for r in document["baselines"] if r["method"] == "content"), key=lambda r: r["customers"])
-    if content:
-        lines.append(Line("content", QUIET, "x", [point(row, row["customers"]) for row in content], dashed=True))
+    wanted = ("content", trust, epsilon)
+    beside = [row for row in document["baselines"] if (row["method"], row["trust"], row["epsilon"]) == wanted]
+    if beside:
+        points = sorted(point(row, row["customers"]) for row in beside)
+        lines.append(Line("content", INK, "x", points, dashed=True))
     if not rows:
         return
     xs = sorted({row["customers"] for row in rows})
@@ -128,10 +131,18 @@ def customers(document: Json, trust: str, epsilon: float) -> Iterator[Drawing]:
     )  # fmt: skip
 
 
-def levels(document: Json, size: str | None) -> list[Level]:
-    """Content, popularity without noise, and the ceiling."""
-    rows = [row for row in document["baselines"] if row["size"] == size]
-    names = {"content": "content", "centralized.popularity": "popularity, no ε"}
+def content(document: Json, trust: str, size: str | None) -> list[Line]:
+    """Content under the same epsilons, where that was measured: it pays for its popularity as learners do."""
+    rows = [row for row in document["baselines"] if (row["method"], row["size"]) == ("content", size)]
+    points = sorted(point(row, row["epsilon"]) for row in rows if row["trust"] == trust)
+    bare = next((row[MAIN] for row in rows if row["epsilon"] is None), None)
+    return [Line("content", INK, "x", points, dashed=True, beyond=bare)] if points else []
+
+
+def levels(document: Json, size: str | None, *, without_content: bool) -> list[Level]:
+    """Popularity without noise, the ceiling, and content where it is no line."""
+    rows = [row for row in document["baselines"] if (row["size"], row["trust"]) == (size, "none")]
+    names = {"centralized.popularity": "popularity, no ε"} | ({} if without_content else {"content": "content, no ε"})
     found = [
         Level(names[row["method"]], row[MAIN], row["method"] == "content") for row in rows if row["method"] in names
     ]

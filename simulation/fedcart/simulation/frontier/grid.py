@@ -1,7 +1,8 @@
 """The cells of a frontier: which learner, epsilon, trust, seed and size, and the configuration of each one's run.
 
 Every cell is one run of `fedcart simulate`. Nothing here depends on what a learner is called, but for `FLOOR`, the
-honest floor of every private table. Baselines, which have no epsilon, are runs of their own: one a data set and split.
+honest floor of every private table. Baselines without epsilon are runs of their own: one a data set and split. Those
+that know popularity alone are held to the run's epsilon, so they are in the floor's cells, and there only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fedcart.shared.config import number
 from fedcart.shared.errors import ConfigError, did_you_mean
 from fedcart.shared.learners import BUILT_IN
 from fedcart.simulation import defaults
+from fedcart.simulation.baselines import POPULARITY_ALONE
 from fedcart.simulation.config import Config, LearnerConfig
 
 FLOOR = "popularity"
@@ -158,17 +160,22 @@ class Experiment:
             return base.data.name == "ncf-split" or base.data.name in defaults.FIRST_HELD_OUT_DAY
         return base.split.rule in ("ncf", "time")
 
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Those that are measured, without epsilon and (`POPULARITY_ALONE`) under each."""
+        return REFERENCES if self.base.evaluate.baselines is None else self.base.evaluate.baselines
+
     def config(self, cell: Cell) -> Config:
         """What `simulate` is told for a cell; `output.dir` is the folder's business."""
         base, evaluate = self.base, self.base.evaluate
         data = base.data if cell.size is None else replace(base.data, size=cell.size)
         if cell.learner is None:
-            wanted = REFERENCES if evaluate.baselines is None else evaluate.baselines
-            evaluate = replace(evaluate, baselines=wanted, alone=False, pooled=False, every=0)
+            evaluate = replace(evaluate, baselines=self.baselines, alone=False, pooled=False, every=0)
         else:
+            private_floor = cell.learner == FLOOR and cell.epsilon < math.inf
             evaluate = replace(
                 evaluate,
-                baselines=(),
+                baselines=tuple(x for x in self.baselines if private_floor and x in POPULARITY_ALONE),
                 alone=evaluate.alone and cell.epsilon == math.inf,
                 pooled=False,
                 no_noise=False,

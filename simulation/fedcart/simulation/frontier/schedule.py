@@ -67,12 +67,14 @@ class Pace:
         return sum(known) / len(known) if known else None
 
     def left(self, waiting: Sequence[Cell], running: Sequence[tuple[Cell, float]], jobs: int) -> float | None:
-        """Seconds until all are done; `running` with the seconds each has taken."""
+        """Seconds until all are done; `running` with the seconds each has taken. None: nothing like it is done yet, or
+        the last ones take longer than such cells did."""
         each = [self.of(cell) for cell in waiting] + [self.of(cell) for cell, _ in running]
         if not self.seen or any(x is None for x in each):
             return None
         spent = [min(taken, self.of(cell) or 0.0) for cell, taken in running]
-        return max(0.0, math.fsum(x or 0.0 for x in each) - math.fsum(spent)) / max(1, min(jobs, len(each)))
+        rest = math.fsum(x or 0.0 for x in each) - math.fsum(spent)
+        return rest / max(1, min(jobs, len(each))) if rest > 0 else None
 
 
 def run_all(

@@ -143,7 +143,7 @@ def ceiling(document: Json, leaders: Sequence[Json], size: str | None) -> list[s
 
 def ceiling_of(document: Json, size: str | None) -> Json | None:
     """The better of EASE and iALS on pooled data, without noise."""
-    return best([row for row in document["baselines"] if row["method"] in CEILINGS], size=size)
+    return best([row for row in document["baselines"] if row["method"] in CEILINGS], size=size, trust="none")
 
 
 def content_better(document: Json) -> list[str]:
@@ -163,12 +163,11 @@ def summary(document: Json) -> str:
     """The table as text, and the sentence."""
     lines = [f"{'':30}{'epsilon':>8}  {'trust':12}{'NDCG@10':>8}{'95 %':>16}{'HR@10':>8}"]
     for row in [*document["baselines"], *document["table"]]:
-        baseline = "method" in row
-        name = method_name(row["method"]) if baseline else row["learner"]
+        name = method_name(row["method"]) if "method" in row else row["learner"]
         size = f" {row['size']}" if row["size"] else ""
-        epsilon = "" if baseline else "inf" if row["epsilon"] is None else f"{row['epsilon']:g}"
+        epsilon = "inf" if row["epsilon"] is None else f"{row['epsilon']:g}"
         bounds = "" if row["ci95"] is None else f"{row['ci95'][0]:.4f}-{row['ci95'][1]:.4f}"
-        trust = "" if baseline else row["trust"]
-        lines.append(f"{(name + size)[:30]:30}{epsilon:>8}  {trust:12}{row[MAIN]:8.4f}{bounds:>16}{row['hr@10']:8.4f}")
+        name = (name + size)[:30]
+        lines.append(f"{name:30}{epsilon:>8}  {row['trust']:12}{row[MAIN]:8.4f}{bounds:>16}{row['hr@10']:8.4f}")
     said = headline(document)
     return "\n".join([*lines, f"{said.lead} {said.finding}", *said.rest])

@@ -66,7 +66,7 @@ def compare(
     every seed of the group; `why` where the two cannot be paired."""
     parts = []
     for one in group:
-        other = found.get(opponent(experiment, one.cell, name).name)
+        other = found.get(opponent(experiment, one.cell).name)
         if other is None or measures(other.run, method) is None:
             return None
         parts.append((one, other))
@@ -78,30 +78,33 @@ def compare(
     return {"against": name, "metric": MAIN, **asdict(result), "verdict": result.verdict}
 
 
-def opponent(experiment: Experiment, cell: Cell, name: str) -> Cell:
-    """The cell that holds what `name` is."""
-    if name == FLOOR_NAME:
+def opponent(experiment: Experiment, cell: Cell) -> Cell:
+    """The cell that holds a cell's opponents: under an epsilon the floor's, which holds content under the same one."""
+    if cell.trust != "none":
         return Cell(learner=FLOOR, epsilon=cell.epsilon, trust=cell.trust, seed=cell.seed, size=cell.size)
     return experiment.reference(cell.seed, cell.size)
 
 
 def baseline_rows(experiment: Experiment, found: dict[str, Found]) -> list[Json]:
-    """One row a baseline and size, mean over the splits."""
-    rows = []
-    for size in experiment.sizes:
-        cells = dict.fromkeys(experiment.reference(seed, size) for seed in experiment.grid.seeds)
-        group = [found[cell.name] for cell in cells if cell.name in found]
-        for method in baselines(group[0].run) if group else ():
-            rows.append(
-                {
-                    "method": method,
-                    "size": size,
-                    "seeds": [one.cell.seed for one in group],
-                    "customers": group[0].run["data"]["customers"],
-                    **summary([(one, method) for one in group], experiment.base.evaluate.replicates),
-                }
-            )
-    return rows
+    """One row a baseline and size without epsilon, and one a baseline, epsilon, trust and size under one."""
+    groups: dict[tuple[Any, ...], list[Found]] = {}
+    for cell in experiment.cells():
+        holds = cell.learner is None or (cell.learner == FLOOR and cell.trust != "none")
+        if holds and cell.name in found:
+            groups.setdefault((cell.epsilon, cell.trust, cell.size), []).append(found[cell.name])
+    return [
+        {
+            "method": method,
+            "epsilon": finite(epsilon),
+            "trust": trust,
+            "size": size,
+            "seeds": [one.cell.seed for one in group],
+            "customers": group[0].run["data"]["customers"],
+            **summary([(one, method) for one in group], experiment.base.evaluate.replicates),
+        }
+        for (epsilon, trust, size), group in groups.items()
+        for method in baselines(group[0].run)
+    ]
 
 
 def summary(parts: Sequence[tuple[Found, str]], replicates: int) -> Json:

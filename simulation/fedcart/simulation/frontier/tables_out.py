@@ -22,9 +22,9 @@ CELLS = (
 
 
 def table_csv(document: Json) -> str:
-    """frontier.csv: baselines, then learners; epsilon `inf` = without noise, empty = not measured."""
-    rows = [{**row, "epsilon": None, "trust": ""} for row in document["baselines"]]
-    rows += [{**row, "method": row["learner"], "epsilon": infinite(row["epsilon"])} for row in document["table"]]
+    """frontier.csv: baselines, then learners; epsilon `inf` = without noise; an empty cell = not measured."""
+    both = [*document["baselines"], *document["table"]]
+    rows = [{**row, "method": name_of(row), "epsilon": infinite(row["epsilon"])} for row in both]
     return written(TABLE, [{**row, **bounds(row), **paired(row), "seeds": len(row["seeds"])} for row in rows])
 
 
@@ -32,6 +32,11 @@ def cells_csv(document: Json) -> str:
     """cells.csv: one line a run of a learner."""
     rows = [row for row in document["cells"] if row["learner"] is not None]
     return written(CELLS, [{**row, "epsilon": infinite(row["epsilon"])} for row in rows])
+
+
+def name_of(row: Json) -> str:
+    """Of the method; a baseline's as in run.json."""
+    return str(row["method"] if "method" in row else row["learner"])
 
 
 def infinite(epsilon: float | None) -> float | str:
@@ -88,11 +93,10 @@ def table_tex(document: Json) -> str:
 
 def tex_cells(row: Json, sampled: bool, sizes: bool) -> list[str]:
     """One line's cells."""
-    baseline = "method" in row
-    name = method_name(row["method"] if baseline else row["learner"])
-    if baseline and row["method"].startswith("centralized."):
+    name = method_name(name_of(row))
+    if name_of(row).startswith("centralized.") and row["epsilon"] is None:
         name += " (pooled)"
-    private = not baseline and row["epsilon"] is not None
+    private = row["epsilon"] is not None
     low, high = row["ci95"] or (None, None)
     cells = [
         escaped(name),

@@ -15,8 +15,8 @@ TRUST = {
 
 
 def method_name(method: str) -> str:
-    """A learner's own name; a baseline's as in reports."""
-    return NAMES.get(method, method)
+    """A learner's own name; a baseline's as in reports, content's without what it is made of."""
+    return method if method == "content" else NAMES.get(method, method)
 
 
 def listed(words: Iterable[str]) -> str:
