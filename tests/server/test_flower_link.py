@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -78,6 +79,26 @@ def test_what_messages_share_is_stored_once(served: link_kit.Served, grid: LinkG
     for node in online:
         node.deactivate(node.node or 0)
         node.close()
+
+
+def test_a_pull_is_held_until_there_is_a_message(served: link_kit.Served, grid: LinkGrid) -> None:
+    key = served.member()
+    node = served.node(key)
+    number = node.activate(15)
+    started = time.monotonic()
+    assert node.pull(0.3) is None
+    assert time.monotonic() - started >= 0.3
+    sending = threading.Timer(0.2, lambda: grid.push_messages([fc.Message(content(), number, "train", ttl=20)]))
+    sending.start()
+    started = time.monotonic()
+    assert node.pull(15) is not None
+    assert time.monotonic() - started < 8
+    sending.join()
+    grid.push_messages([fc.Message(content(), number, "train", ttl=20)])
+    started = time.monotonic()
+    assert node.pull(15) is not None  # one that is there already is not waited for
+    assert time.monotonic() - started < 8
+    node.close()
 
 
 def test_nodes_come_in_the_order_of_their_adding(served: link_kit.Served, grid: LinkGrid) -> None:

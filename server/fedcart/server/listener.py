@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcart.shared.errors import FedcartError, InputError, ProtocolError
-from fedcart.shared.flower_compat.link import FLEET, FLEET_CALLS, KEY_HEADER, Application, read_claim
+from fedcart.shared.flower_compat.link import FLEET, FLEET_CALLS, KEY_HEADER, WAIT_HEADER, Application, read_claim
 from fedcart.shared.identity import verify
 
 HEALTH = "/health"
@@ -28,6 +28,9 @@ SMALL_BODY = 1 << 20
 OBJECT_BODY = 6 << 20
 """Most bytes of a push-object call: Flower cuts arrays into chunks of 5 MiB."""
 START_S = 30.0
+PULL = FLEET + "pull-messages"
+LONGEST_HOLD_S = 20.0
+"""A pull is held no longer, whatever it asks for."""
 SIGNATURE_HEADER = "fedcart-signature"
 REPLY_DOMAIN = "reply"
 Scope = MutableMapping[str, Any]
@@ -58,12 +61,19 @@ class Members:
 class Guard:
     """An ASGI application in front of the SuperLink's."""
 
-    def __init__(self, inner: Application, members: Members, doors: Mapping[str, Door] | None = None) -> None:
+    def __init__(
+        self,
+        inner: Application,
+        members: Members,
+        doors: Mapping[str, Door] | None = None,
+        hold: Callable[[bytes, float], Awaitable[None]] | None = None,
+    ) -> None:
         """
         Args:
           doors: our own POST calls, by path.
+          hold: (node key, seconds) -> returns when there is a message for it, or then; None holds no pull.
         """
-        self._inner, self._members, self._doors = inner, members, dict(doors or {})
+        self._inner, self._members, self._doors, self._hold = inner, members, dict(doors or {}), hold
         self._most = {FLEET + call: SMALL_BODY for call in FLEET_CALLS} | {FLEET + "push-object": OBJECT_BODY}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +105,8 @@ class Guard:
         elif path == FLEET + "push-messages":
             await self._pass_reply(scope, receive, send, headers, key or b"")
         else:
+            if self._hold is not None and path == PULL and (seconds := _seconds(headers)) > 0:
+                await self._hold(key or b"", seconds)
             await self._inner(scope, receive, send)
 
     async def _pass_reply(
@@ -151,6 +163,12 @@ async def answer(send: Send, status: int, body: bytes) -> None:
 def json_body(document: Any) -> bytes:
     """A document as a response's body."""
     return json.dumps(document).encode()
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """How long a pull may be held."""
+    said = headers.get(WAIT_HEADER, "")
+    return min(float(said), LONGEST_HOLD_S) if said.replace(".", "", 1).isdigit() else 0.0
 
 
 def _length_refusal(headers: Mapping[str, str], most: int) -> int | None:

@@ -43,7 +43,7 @@ Examples:
 @click.option("--delta", metavar="D|auto", help="auto: the largest power of ten below 1 / (10 x customers).")
 @click.option("--trust", metavar="T", help="Who adds noise: local, distributed, none, or auto.")
 @click.option("--rehearsal", is_flag=True, default=None, help="Noise from --seed, also on data of your own.")
-@click.option("--engine", type=click.Choice(["in-process", "ray"]), help="What runs the Flower apps.")
+@click.option("--engine", type=click.Choice(["in-process", "ray", "deployment"]), help="What runs the Flower apps.")
 @click.option("--drop-rate", type=float, metavar="P", help="Probability that a store misses a round.")
 @click.option("--quorum", type=int, help="Stores a round needs; else all, or with --drop-rate more than half.")
 @click.option("--baselines", metavar="A,B|none", help="Baselines to compare with; all unless given.")

@@ -113,12 +113,14 @@ class PrivacyConfig:
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """[evaluate]: what is measured. `alone`, `pooled` and (under an epsilon) `no_noise` = train those comparisons;
+    `private` = the stores measure too, in a noised release of its own;
     `baselines` None = all; `every` = rounds between points of the learning curve, 0 = none; `share` = part of the
     customers measured."""
 
     alone: bool = True
     pooled: bool = True
     no_noise: bool = True
+    private: bool = False
     baselines: tuple[str, ...] | None = None
     every: int | None = number(None, at_least=0)
     share: float = number(1.0, above=0.0, at_most=1.0)
@@ -129,9 +131,9 @@ class EvaluateConfig:
 class EngineConfig:
     """[engine]: how the two apps are run. Changes speed and memory, never a result, but for `drop_rate`: the
     probability that a store misses a round, whose sum then lacks its customers. `aggregation` auto = SA1 for trust
-    distributed up to 100 stores, else plain: sums are then seen one by one."""
+    distributed; plain: stores' sums are added up in the clear, and seen one by one."""
 
-    name: Literal["in-process", "ray"] = "in-process"
+    name: Literal["in-process", "ray", "deployment"] = "in-process"
     mode: Literal["copy", "wire", "lazy"] = "lazy"
     threads: int = number(1, at_least=1)
     drop_rate: float = number(0.0, at_least=0.0, at_most=0.9)

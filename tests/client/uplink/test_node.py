@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import httpx
 import link_kit
 from fedcart.client.uplink import StoreNode, create_node_key, load_node_key
 from fedcart.server.listener import Guard, Listener, server_context
@@ -54,7 +54,7 @@ def echo_app() -> fc.ClientApp:
 def running(
     served: link_kit.Served, key: ec.EllipticCurvePrivateKey, memory: Path | None = None
 ) -> Iterator[StoreNode]:
-    node = StoreNode(lambda: served.node(key), echo_app(), {"store": 3}, memory=memory, poll_s=0.02)
+    node = StoreNode(lambda: served.node(key), echo_app(), {"store": 3}, memory=memory, poll_s=0.02, hold_s=0.5)
     node.start()
     try:
         yield node
@@ -144,7 +144,9 @@ def test_comes_back_after_the_coordinator_was_restarted(directory: Path) -> None
 
     link, listener = serve(0)
     address = f"127.0.0.1:{listener.port}"
-    node = StoreNode(lambda: fleet.FleetLink(address, authority, key), echo_app(), {"store": 1}, poll_s=0.02)
+    node = StoreNode(
+        lambda: fleet.FleetLink(address, authority, key), echo_app(), {"store": 1}, poll_s=0.02, hold_s=0.5
+    )
     node.start()
     try:
         grid = link.start_run()
@@ -175,7 +177,7 @@ def test_a_reply_is_sent_again_until_it_arrives(served: link_kit.Served) -> None
         link.push = unsteady  # type: ignore[method-assign]
         return link
 
-    node = StoreNode(connect, echo_app(), {"store": 2}, poll_s=0.02)
+    node = StoreNode(connect, echo_app(), {"store": 2}, poll_s=0.02, hold_s=0.5)
     node.start()
     assert ask(grid, number_of(served, key), "echo", "x").content["c"]["said"] == "x"
     assert broken.is_set()

@@ -23,8 +23,8 @@ from fedcart.shared.storage import replace_bytes
 
 log = logging.getLogger("fedcart.uplink")
 
-POLL_S, QUIET_POLL_S, QUIET_S = 0.2, 1.0, 60.0
-"""Seconds between two looks for a message, and after `QUIET_S` without one."""
+POLL_S, HOLD_S = 0.2, 5.0
+"""Seconds between two looks for a message, and that the coordinator may hold a look until there is one."""
 LEASE_S = 15.0
 """Of the heartbeat: the coordinator takes the node for dead after twice this long without one."""
 BEATS = 3
@@ -61,6 +61,7 @@ class StoreNode:
         *,
         memory: Path | None = None,
         poll_s: float = POLL_S,
+        hold_s: float = HOLD_S,
         lease_s: float = LEASE_S,
     ) -> None:
         """Connect to nothing yet.
@@ -70,11 +71,12 @@ class StoreNode:
           config: the node's configuration in the app's context.
           memory: file that remembers the node's number, so that a store that was killed is back at once and need not
             wait until its lease has run out.
-          poll_s: seconds between two looks for a message.
+          poll_s: seconds between two looks for a message, where the coordinator does not hold them.
+          hold_s: seconds that it may; a stop takes up to as long.
           lease_s: 10 to 1800.
         """
         self._connect, self._app, self._config = connect, app, dict(config)
-        self._memory, self._poll_s, self._lease_s = memory, poll_s, lease_s
+        self._memory, self._poll_s, self._hold_s, self._lease_s = memory, poll_s, hold_s, lease_s
         self._context: Context | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -157,12 +159,13 @@ class StoreNode:
                     log.info("left without a word: %s", error.message)
 
     def _poll(self, link: FleetLink, stop: threading.Event, lost: threading.Event) -> None:
-        last, wait = time.monotonic(), FIRST_WAIT_S
+        wait = FIRST_WAIT_S
         while not stop.is_set():
             if lost.is_set():
                 raise Unreachable("the coordinator does not know this node any more")
+            looked = time.monotonic()
             try:
-                message = link.pull()
+                message = link.pull(self._hold_s)
             except Unreachable as error:
                 self._troubled(error)
                 stop.wait(wait)
@@ -177,9 +180,8 @@ class StoreNode:
             self._note(online=True, trouble="")
             if message is not None:
                 self._push(link, self._answer(message), message, stop)
-                last = time.monotonic()
             else:
-                stop.wait(self._poll_s if time.monotonic() - last < QUIET_S else max(self._poll_s, QUIET_POLL_S))
+                stop.wait(max(0.0, looked + self._poll_s - time.monotonic()))
 
     def _beat(self, link: FleetLink, ended: threading.Event, lost: threading.Event) -> None:
         """Heartbeats, from a thread of their own, since an answer may take longer than a lease."""

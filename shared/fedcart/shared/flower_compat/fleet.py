@@ -39,11 +39,13 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedcart.shared.errors import FedcartError, ProtocolError
-from fedcart.shared.flower_compat import Message, set_message_id
+from fedcart.shared.flower_compat import Message, RecordDict, set_message_id
 
 SIGNATURE_HEADER = "fedcart-signature"
 """Hex signature of the store's identity over the hash of a reply; see `reply_bytes_to_sign`."""
 REPLY_DOMAIN = "reply"
+WAIT_HEADER = "fedcart-wait"
+"""Header of a pull: seconds that the coordinator may hold it; see `link`, which a store does not import."""
 Sign = Callable[[str, bytes], bytes]
 """(domain, message) -> signature, as `Identity.sign`."""
 T = TypeVar("T")
@@ -122,10 +124,8 @@ class FleetLink:
           key: the node's P-384 key.
           sign: the store's identity; signs every reply. None = replies carry no signature (a simulation).
         """
-        interceptors: list[ProtobufClientInterceptor] = [
-            NodeAuthHttpInterceptor(key, key.public_key()),
-            _Signed(sign),
-        ]
+        self._added = _Added(sign)
+        interceptors: list[ProtobufClientInterceptor] = [NodeAuthHttpInterceptor(key, key.public_key()), self._added]
         self._client = FleetHttpClient(f"https://{address}", interceptors=interceptors)
         self._client._client.close()  # its own would trust every authority of the machine and follow redirects
         self._client._client = http_client(address, authority, timeout_s)
@@ -152,19 +152,25 @@ class FleetLink:
         if not _call("send-node-heartbeat", self._client.SendNodeHeartbeat, request).success:
             raise Refused("send-node-heartbeat", 404)
 
-    def pull(self) -> Message | None:
+    def pull(self, wait_s: float = 0.0) -> Message | None:
         """The next message with all of its content, or None. A message is given out once.
+
+        Args:
+          wait_s: seconds that the coordinator may hold the answer until there is a message.
 
         Raises:
           ProtocolError: it could not be read; it was let go of.
         """
-        node = self._node()
+        node, self._added.wait_s = self._node(), wait_s
         response = _call("pull-messages", self._client.PullMessages, PullMessagesRequest(node=node))
         if not response.messages_list:
             return None
         head, tree = message_from_proto(response.messages_list[0]), response.message_object_trees[0]
         run_id, contents = head.metadata.run_id, {}
-        for object_id in dict.fromkeys(part.object_id for part in iterate_object_tree(tree)):
+        if len(tree.children) != 1:
+            raise ProtocolError("a message came without content; it was not used")
+        root = tree.children[0]  # the message's own object would say the head again
+        for object_id in dict.fromkeys(part.object_id for part in iterate_object_tree(root)):
             request = PullObjectRequest(node=node, run_id=run_id, object_id=object_id)
             found = _call("pull-object", self._client.PullObject, request)
             if not found.object_available:
@@ -173,12 +179,12 @@ class FleetLink:
         done = ConfirmMessageReceivedRequest(node=node, run_id=run_id, message_object_id=tree.object_id)
         _call("confirm-message-received", self._client.ConfirmMessageReceived, done)
         try:
-            inflated = inflate_object_from_contents(tree.object_id, contents)
+            inflated = inflate_object_from_contents(root.object_id, contents)
         except Exception as error:
             raise ProtocolError(f"a message could not be read ({type(error).__name__}); it was not used") from None
-        if not isinstance(inflated, Message) or not inflated.has_content():
-            raise ProtocolError("what came is no message with content; it was not used")
-        head.content = inflated.content
+        if not isinstance(inflated, RecordDict):
+            raise ProtocolError("what came is no message's content; it was not used")
+        head.content = inflated
         return head
 
     def push(self, reply: Message) -> None:
@@ -227,17 +233,19 @@ def public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return public_key_to_bytes(key.public_key())
 
 
-class _Signed:
-    """Adds the store's signature to a pushed reply."""
+class _Added:
+    """Adds our headers: the store's signature to a pushed reply, how long to hold it to a pull."""
 
     def __init__(self, sign: Sign | None) -> None:
-        self._sign = sign
+        self._sign, self.wait_s = sign, 0.0
 
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
         if self._sign is not None and isinstance(context.message, PushMessagesRequest):
             head = context.message.messages_list[0].metadata
             signature = self._sign(REPLY_DOMAIN, reply_bytes_to_sign(head.message_id, head.reply_to_message_id))
             add_headers(context.request, {SIGNATURE_HEADER: signature.hex()})
+        if self.wait_s > 0 and isinstance(context.message, PullMessagesRequest):
+            add_headers(context.request, {WAIT_HEADER: f"{self.wait_s:g}"})
         return call_next(context)
 
 

@@ -6,6 +6,7 @@ authentication, are not part of the app at all. Nodes do not register: who is a 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ a run or an app (a store runs its own app only, so a stock SuperNode gets no fur
 FLEET = "/v1/fleet/"
 KEY_HEADER = "flwr-public-key"
 """Header that carries a node's public key, base64 of its PEM."""
+WAIT_HEADER = "fedcart-wait"
+"""Header of a pull-messages call: seconds that it may be held until there is a message."""
 Application = Callable[..., Awaitable[None]]
 """An ASGI application."""
 
@@ -96,6 +99,7 @@ class Link:
         self._state: Any = factory.state()
         self.app = _fleet_app(factory)
         self._nodes: dict[bytes, int] = {}
+        self._waiting: dict[int, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
 
     def add_member(self, public_key: bytes) -> int:
         """Let the holder of a node key in; its node's number. In the grid, nodes keep the order of their adding.
@@ -126,6 +130,32 @@ class Link:
         """The nodes, in the order of their adding."""
         return list(self._nodes.values())
 
+    async def wait_for_message(self, public_key: bytes, seconds: float) -> None:
+        """Return when there is a message for the holder of a key, or after `seconds`."""
+        node = self._nodes.get(public_key)
+        if node is None:
+            return
+        waiter = (asyncio.get_running_loop(), asyncio.Event())
+        self._waiting.setdefault(node, []).append(waiter)  # before the look: a message in between wakes it
+        try:
+            if not self._has_message(node):
+                await asyncio.wait_for(waiter[1].wait(), seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting[node].remove(waiter)
+
+    def _has_message(self, node: int) -> bool:
+        with self._state.lock:
+            return any(
+                message.metadata.dst_node_id == node and message.metadata.delivered_at == ""
+                for message in self._state.message_ins_store.values()
+            )
+
+    def _wake(self, node: int) -> None:
+        for loop, event in list(self._waiting.get(node, ())):
+            loop.call_soon_threadsafe(event.set)
+
     def start_run(self) -> LinkGrid:
         """A new run, and the grid to carry it out on; messages of this process are its coordinator's from now on."""
         from flwr.common.constant import NOOP_FLWR_AID, Status
@@ -139,7 +169,7 @@ class Link:
         task = self._state.task_store[self._state.run_ids[run_id].run.primary_task_id]
         task.status.CopyFrom(TaskStatus(status=Status.RUNNING, sub_status="", details=""))
         become_coordinator(run_id)
-        return LinkGrid(self._state, self.members, self._state.get_run_info(run_ids=[run_id])[0])
+        return LinkGrid(self._state, self.members, self._wake, self._state.get_run_info(run_ids=[run_id])[0])
 
     def finish_run(self, grid: LinkGrid) -> None:
         """End a run; its messages and objects go, and late replies are refused."""
@@ -178,8 +208,8 @@ class LinkGrid(Grid):
     A message becomes visible to its node when all its objects are stored; a reply, when all of its are.
     """
 
-    def __init__(self, state: Any, members: Callable[[], list[int]], run: Run) -> None:
-        self._state, self._members, self._run = state, members, run
+    def __init__(self, state: Any, members: Callable[[], list[int]], wake: Callable[[int], None], run: Run) -> None:
+        self._state, self._members, self._wake, self._run = state, members, wake, run
         self._arriving: dict[str, Message] = {}
 
     def set_run(self, run: Run) -> None:
@@ -224,6 +254,8 @@ class LinkGrid(Grid):
         stored: str | None = self._state.store_message_ins(remove_content_from_message(message))
         if stored is None:
             self._state.object_store.delete(tree.object_id)
+        else:
+            self._wake(message.metadata.dst_node_id)
         return stored
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:

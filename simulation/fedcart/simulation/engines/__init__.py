@@ -1,4 +1,5 @@
-"""Ways to run the two Flower apps on one machine: in this process, or on Flower's simulation runtime (ray)."""
+"""Ways to run the two Flower apps on one machine: in this process, on Flower's simulation runtime (ray), or as a
+coalition runs them: coordinator and stores in processes of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class EngineSettings:
     """How a run is carried out. Nothing here changes a result, except `drop_rate` and `quorum`.
 
     Attributes:
-      name: `in-process`, or `ray`: Flower's own simulation runtime with worker processes.
+      name: `in-process`; `ray`: Flower's own simulation runtime with worker processes; `deployment`: a process for
+        the coordinator and one for each store, over TLS on the loopback interface.
       mode: in-process only. `lazy`: a store runs when its reply is asked for; memory stays flat. `copy`: all
         stores run when the messages are sent, on deep copies. `wire`: as `copy`, and every message is serialised
         and parsed both ways as a deployment's transport does.
@@ -32,7 +34,7 @@ class EngineSettings:
       archive: directory of SA1's transcripts; None = in the run's directory.
     """
 
-    name: Literal["in-process", "ray"] = "in-process"
+    name: Literal["in-process", "ray", "deployment"] = "in-process"
     mode: Literal["copy", "wire", "lazy"] = "lazy"
     threads: int = 1
     drop_rate: float = 0.0
@@ -43,7 +45,7 @@ class EngineSettings:
     archive: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ("in-process", "ray") or self.mode not in ("copy", "wire", "lazy"):
+        if self.name not in ("in-process", "ray", "deployment") or self.mode not in ("copy", "wire", "lazy"):
             raise ConfigError(f"engine {self.name!r} in mode {self.mode!r} is unknown; nothing was run")
         if not (self.threads >= 1 and 0 <= self.drop_rate < 1 and self.deadline_s > 0):
             raise ConfigError(
@@ -68,7 +70,8 @@ def run(
     """Run the plan in `directory` with `stores` stores to its end, from its checkpoint if there is one.
 
     `directory` holds plan.json, catalogue.json and records/ (`fedcart.shared.agreement`, `client.records`).
-    `around` makes what a store brings to the gate (`client.app`); it is pickled where stores run elsewhere.
+    `around` makes what a store brings to the gate (`client.app`); it is pickled where stores run elsewhere, as are
+    `faults` on `deployment`.
 
     Raises:
       RoundFailed: a round ended below its quorum; running again goes on from there.
@@ -78,6 +81,10 @@ def run(
         from fedcart.simulation.engines.ray import run_on_ray
 
         run_on_ray(directory, stores, settings, faults, around)
+    elif settings.name == "deployment":
+        from fedcart.simulation.engines.deployment import run_deployed
+
+        run_deployed(directory, stores, settings, faults, around)
     else:
         from fedcart.simulation.engines.in_process import run_in_process
 
