@@ -31,6 +31,7 @@ Examples:
 @click.option("--stores-by", metavar="HOW", help="auto, column, random, dirichlet:A or customer.")
 @click.option("--split", metavar="RULE", help="auto, leave-one-out, last-basket, time:YYYY-MM-DD or ncf.")
 @click.option("--delta", metavar="D|auto", help="auto: the largest power of ten below 1 / (10 x customers).")
+@click.option("--rehearsal", is_flag=True, default=None, help="Noise from the seeds, also on data of your own.")
 @click.option("--alone/--no-alone", default=None, help="Without noise: train each store alone, too.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Cells at once, one process and thread each.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where results go; the same --out resumes.")
@@ -82,6 +83,7 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "split.rule": rule or None,
         "split.at": at or None,
         "privacy.delta": delta(options["delta"]),
+        "privacy.rehearsal": options["rehearsal"],
         "evaluate.alone": options["alone"],
     }
 

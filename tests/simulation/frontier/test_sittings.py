@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import fedcart.simulation.frontier.grid as grid_module
-from fedcart.shared.errors import ConfigError
+from fedcart.shared.errors import ConfigError, InputError
 from fedcart.simulation import Config
 from fedcart.simulation.frontier.experiment import read
+from fedcart.simulation.frontier.folder import Folder
 from fedcart.simulation.frontier.grid import Cell, Experiment, Grid
 from fedcart.simulation.frontier.schedule import Pace, run_all, stop
 
@@ -94,6 +95,41 @@ def test_baselines_run_once_where_all_seeds_hold_out_the_same() -> None:
         base = Config.read(None, {"data.name": data})
         cells = Experiment(grid=grid(seeds=(0, 1, 2)), base=base).cells()
         assert sum(cell.learner is None for cell in cells) == runs, data
+
+
+def test_cells_of_different_epsilons_never_share_a_folder() -> None:
+    names = {Cell(learner="als", epsilon=epsilon).name for epsilon in (1.0, 1.0000001, 1 / 3, 0.333333)}
+    assert len(names) == 4
+    assert Cell(learner="als", epsilon=1.0, trust="local").name == "als-eps1-local-seed0"
+
+
+def test_a_cell_that_was_never_begun_may_leave_the_grid(tmp_path: Path) -> None:
+    base = Config.read(None, {"data.name": "ncf-split"})
+    Folder(tmp_path, Experiment(grid=grid(seeds=(0, 1)), base=base)).close()
+    fewer = Experiment(grid=grid(), base=base)
+    Folder(tmp_path, fewer).close()
+    (tmp_path / "cells" / "als-eps4-distributed-seed0").mkdir()
+    with pytest.raises(InputError, match="als-eps4-distributed-seed0 the first"):
+        Folder(tmp_path, Experiment(grid=grid(epsilons=(1.0,)), base=base))
+
+
+@pytest.mark.parametrize(
+    ("rehearsal", "epsilon", "stays"), [(False, 4.0, False), (True, 4.0, True), (False, float("inf"), True)]
+)
+def test_what_cannot_go_on_makes_way_and_is_kept(
+    tmp_path: Path, rehearsal: bool, epsilon: float, stays: bool, write_sales: Any
+) -> None:
+    data = {"data.name": str(write_sales(tmp_path / "sales.csv")), "privacy.rehearsal": rehearsal}
+    folder = Folder(tmp_path / "out", Experiment(grid=grid(epsilons=(epsilon,)), base=Config.read(None, data)))
+    cell = folder.cells[-1]
+    for _ in range(2):
+        folder.path(cell).mkdir(exist_ok=True)
+        (folder.path(cell) / "ledger").write_text("charged")
+        folder.make_way(cell)
+    folder.close()
+    aside = [folder.path(cell).with_name(f"{cell.name}.stopped-{number}") for number in (1, 2)]
+    assert folder.path(cell).exists() == stays
+    assert [path.exists() and (path / "ledger").read_text() == "charged" for path in aside] == [not stays] * 2
 
 
 def test_private_popularity_is_always_there() -> None:

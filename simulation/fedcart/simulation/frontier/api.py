@@ -124,6 +124,7 @@ def starter(folder: Folder) -> Any:
     """Begins a cell's process."""
 
     def start(cell: Cell) -> Process:
+        folder.make_way(cell)
         return cell_process.start(folder.config(cell), folder.path(cell), folder.log(cell))
 
     return start

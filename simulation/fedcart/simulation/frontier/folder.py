@@ -8,12 +8,16 @@ DIR/frontier.json, …          what all cells together say
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fedcart.shared.errors import InputError
 from fedcart.shared.storage import replace_bytes
+from fedcart.simulation import datasets
 from fedcart.simulation.config import plain
 from fedcart.simulation.frontier.grid import Cell, Experiment
 from fedcart.simulation.run import file_hashes
@@ -56,7 +60,8 @@ class Folder:
         if path.exists():
             before = read_json(path)
             self._refuse_other(before, wanted)
-            lost = sorted(set(before.get("cells", [])) - set(wanted["cells"]))
+            gone = sorted(set(before.get("cells", [])) - set(wanted["cells"]))
+            lost = [name for name in gone if (self.directory / CELLS / name).exists()]  # others were never begun
             if lost:
                 raise InputError(
                     f"{self.directory} holds {len(lost)} cells that this grid lacks, {lost[0]} the first; "
@@ -105,6 +110,27 @@ class Folder:
         path = self.directory / CELLS / f"{cell.name}.json"
         replace_bytes(path, (json.dumps(self.experiment.config(cell).document(), indent=1) + "\n").encode())
         return path
+
+    def make_way(self, cell: Cell) -> None:
+        """Move aside what is left of a cell that cannot go on; its ledgers are kept, as NAME.stopped-1 and so on.
+
+        Noise from the seed is drawn again, bit for bit, and the run goes on. Fresh noise cannot be: its round is
+        charged, and the plan pays for no second attempt. So such a cell begins anew, as a run of its own.
+        """
+        directory = self.path(cell)
+        rehearsal = self.experiment.base.privacy.rehearsal or self.experiment.base.data.name in datasets.names()
+        if cell.epsilon == math.inf or rehearsal or not directory.exists():
+            return
+        with suppress(InputError):  # in use: its own process will say so
+            lock(directory / LOCK).close()
+            self._move_aside(directory)
+
+    @staticmethod
+    def _move_aside(directory: Path) -> None:
+        number = next(
+            n for n in itertools.count(1) if not directory.with_name(f"{directory.name}.stopped-{n}").exists()
+        )
+        directory.rename(directory.with_name(f"{directory.name}.stopped-{number}"))
 
     def run(self, cell: Cell) -> dict[str, Any] | None:
         """run.json of a cell that is complete, report included; None of another."""

@@ -82,7 +82,9 @@ class Cell:
         size = f"-{self.size}" if self.size else ""
         if self.learner is None:
             return f"baselines-seed{self.seed}{size}"
-        return f"{self.learner}-eps{self.epsilon:g}-{self.trust}-seed{self.seed}{size}"
+        short = f"{self.epsilon:g}"
+        epsilon = short if float(short) == self.epsilon else repr(self.epsilon)
+        return f"{self.learner}-eps{epsilon}-{self.trust}-seed{self.seed}{size}"
 
     @property
     def words(self) -> str:
