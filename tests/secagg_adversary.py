@@ -20,6 +20,7 @@ from fedcart.shared.errors import ProtocolError
 from fedcart.shared.secagg import field
 from fedcart.shared.secagg.checks import Answers
 from fedcart.shared.secagg.dealing import Secrets, announce, share_hashes
+from fedcart.shared.secagg.graph import Graph
 from fedcart.shared.secagg.keys import (
     commitment,
     open_box,
@@ -71,6 +72,26 @@ class WithoutConfirm(Branching):
         return self._shares(self._secrets, self._current())
 
 
+class Trusting:
+    """A graph that never says that survivors are too far apart."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.threshold, self.least, self.holders = graph.threshold, graph.least, graph.holders
+
+    def gap(self, live: object, cohort: object) -> str:
+        return ""
+
+
+class WithoutGaps(Branching):
+    """A mistake: on a ring, survivors are counted and nothing more."""
+
+    def keys(self, raw: bytes) -> bytes:
+        """Enters the epoch, and then trusts its graph."""
+        answer = super().keys(raw)
+        self._graph = Trusting(self._graph)
+        return answer
+
+
 class Adversary:
     """The coordinator and the colluders. Every method that asks returns whether the store answered."""
 
@@ -83,6 +104,7 @@ class Adversary:
         }
         self.everybody = tuple(sorted(pins.identities))
         self.tag = pins.tag(0)
+        self.graph = pins.graph(self.tag)
         self.keys: dict[int, Keys] = {}
         self.boxes: dict[int, Boxes] = {}
         self.faked: dict[tuple[int, int], tuple[Secrets, Keys]] = {}  # (colluder, victim): other keys for each victim
@@ -114,7 +136,8 @@ class Adversary:
         for i in self.honest:
             self._show_keys(i, seen[i])
         for i in self.boxes:
-            self._show_boxes(i, [j for j in self.boxes if i != j and j in seen[i] and i in seen[j]])
+            near = self.graph.holders(i) - {i}
+            self._show_boxes(i, [j for j in self.boxes if j in near and j in seen[i] and i in seen[j]])
 
     def _show_keys(self, i: int, seen: set[int]) -> None:
         shown = {j: self.keys[j] for j in seen - self.colluders}
@@ -129,7 +152,7 @@ class Adversary:
             self.refused += 1
             return
         self.boxes[i] = Boxes.parse(raw, self.pins)
-        for k in seen & self.colluders:
+        for k in seen & self.colluders & self.graph.holders(i):
             box = self.faked[k, i][0].box
             assert box is not None
             content = open_box(box, self.keys[i].box_key, self.tag, i, k, self.boxes[i].rows[k].box)
@@ -140,7 +163,7 @@ class Adversary:
     def _show_boxes(self, i: int, senders: list[int]) -> None:
         rows = {j: self.boxes[j].rows[i] for j in senders}
         for k, victim in self.faked:
-            if victim == i:
+            if victim == i and k in self.graph.holders(i):
                 rows[k] = self._faked_row(k, i)
         try:
             assert self.honest[i].deliver(self.ask(Delivery(self.tag, i, rows))) == {}
@@ -215,7 +238,7 @@ class Adversary:
 
     def rebuilt(self, number: int, owner: int, kind: bytes) -> bytes | None:
         """A secret of an honest store, if t shares of it have come together."""
-        shares, t = self.shares[number, owner, kind], self.pins.cohort.threshold
+        shares, t = self.shares[number, owner, kind], self.graph.threshold
         if len(shares) < t:
             return None
         secret = combine({i + 1: share for i, share in shares.items()}, t)
@@ -242,7 +265,7 @@ class Adversary:
         number, context, peeled = train.round, train.context(), y.copy()
         masks = [(self_mask_key(b, context), True)]
         for j in train.cohort:
-            if j == i:
+            if j == i or j not in self.graph.holders(i):
                 continue
             if j in self.colluders:
                 private, public = self.faked[j, i][0].rounds[number][1], self.keys[i].rounds[number][0]

@@ -53,8 +53,10 @@ class MemoryJournal:
         return [Record.parse(raw).kind for raw in self.records]
 
 
-def make_pins(n: int, c: int = 1, m: int | None = None, *, rounds: int = 1, length: int = 3, bits: Bits = 32) -> Pins:
-    """Pins of a run of n stores; m is the least that the rules allow unless given."""
+def make_pins(
+    n: int, c: int = 1, m: int | None = None, *, rounds: int = 1, length: int = 3, bits: Bits = 32, reach: int = 0
+) -> Pins:
+    """Pins of a run of n stores; m is the least that the rules allow unless given; `reach` makes it a ring."""
     cohort = Cohort(participants=n, colluders=c, min_survivors=m or (n + c) // 2 + 1)
     return Pins(
         run=b"r" * 32,
@@ -66,6 +68,7 @@ def make_pins(n: int, c: int = 1, m: int | None = None, *, rounds: int = 1, leng
         bits=bits,
         identities={i: identity(i).public for i in range(n)},
         coordinator=identity(COORDINATOR).public,
+        reach=reach,
     )
 
 

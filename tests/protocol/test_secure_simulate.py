@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +85,39 @@ def test_a_finished_run_keeps_a_transcript_that_an_auditor_accepts(masked: tuple
     assert not list((folder / "run").rglob("*.journal"))
 
 
-def test_more_stores_than_a_complete_graph_holds_are_summed_in_the_clear_and_the_run_says_so(tmp_path: Path) -> None:
-    found = document(tmp_path, "many", 101)
-    assert found["privacy"]["aggregation"] == "plain"
-    assert clear(found)
+@pytest.mark.slow
+def test_200_stores_are_masked_on_a_ring_and_an_auditor_accepts_it(tmp_path: Path) -> None:
+    found = document(tmp_path, "many", 200)
+    assert found["privacy"]["aggregation"] == "SA1"
+    assert not clear(found)
+    kept = tmp_path / "many" / "ledger" / "transcript"
+    pins = Pins.parse((kept / "pins.json").read_bytes())
+    assert pins.reach == 43
+    (round_,) = verify_transcript(Transcript.parse((kept / "epoch-0000.json").read_bytes()), pins)
+    assert round_.opened
+    plain = document(tmp_path, "plain", 200, aggregation="plain")
+    assert found["metrics"]["federated"] == plain["metrics"]["federated"]
 
 
-def test_asked_for_by_name_it_is_refused_where_it_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\[engine\] aggregation SA1 .* 101 stores; nothing was run"):
-        document(tmp_path, "many", 101, aggregation="SA1")
+def test_more_stores_than_a_complete_graph_holds_mean_a_ring(tmp_path: Path) -> None:
+    plan = SecureRun(tmp_path, 5).agreement.plan
+    many = replace(plan, participants=200, privacy=replace(plan.privacy, colluders=20, min_survivors=160))
+    assert aggregation_of(many, Config.read(None, {}).engine) == "SA1"
+
+
+def test_where_no_ring_holds_a_run_is_refused_unless_it_is_told_to_add_in_the_clear(tmp_path: Path) -> None:
+    plan = SecureRun(tmp_path, 5).agreement.plan
+    many = replace(plan, participants=110, privacy=replace(plan.privacy, colluders=40, min_survivors=76))
+    auto = Config.read(None, {}).engine
+    with pytest.raises(ConfigError, match="110 stores of which 40 may collude"):
+        aggregation_of(many, auto)
+    assert aggregation_of(many, replace(auto, aggregation="plain")) == "plain"
+
+
+def test_asked_for_by_name_it_is_refused_where_nothing_is_shared(tmp_path: Path) -> None:
+    plan = replace(SecureRun(tmp_path, 5).agreement.plan, trust="local")
+    with pytest.raises(ConfigError, match=r"\[engine\] aggregation SA1 with trust local; nothing was run"):
+        aggregation_of(plan, replace(Config.read(None, {}).engine, aggregation="SA1"))
 
 
 def test_ray_masks_as_well(tmp_path: Path) -> None:

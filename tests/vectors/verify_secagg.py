@@ -111,6 +111,33 @@ def tag_of(pins: Json, epoch: int) -> bytes:
     return h("tag", pins["run"], u(epoch, 8), pins["roster"], pins["plan"])
 
 
+def ring_order(pins: Json, tag: bytes) -> list[int]:
+    return sorted(map(int, pins["identities"]), key=lambda i: h("ring", tag, u(i)))
+
+
+def holders(pins: Json, tag: bytes) -> dict[int, set[int]]:
+    """Who holds shares of whom: all, or on a ring the 2K nearest and oneself."""
+    order, reach = ring_order(pins, tag), pins.get("reach", 0)
+    if reach == 0:
+        return {i: set(order) for i in order}
+    return {i: {order[(p + d) % len(order)] for d in range(-reach, reach + 1)} for p, i in enumerate(order)}
+
+
+def share_threshold(pins: Json) -> int:
+    held = 2 * pins["reach"] + 1 if pins.get("reach", 0) else pins["n"]
+    return (held + pins["c"]) // 2 + 1
+
+
+def need_no_gap(pins: Json, tag: bytes, live: list[int], cohort: list[int]) -> None:
+    order, reach = ring_order(pins, tag), pins.get("reach", 0)
+    if reach:
+        for p in range(len(order)):
+            near = sum(order[(p + d) % len(order)] in live for d in range(reach))
+            need(2 * near > pins["c"], "a stretch of the ring holds too few stores")
+        held = holders(pins, tag)
+        need(all(len(held[j] & set(live)) >= share_threshold(pins) for j in cohort), "too few holders are left")
+
+
 # --- section 3: messages
 
 
@@ -273,18 +300,24 @@ def verify_round(v: Json) -> None:
     keys = {int(i): read_keys(raw, pins, tag) for i, raw in v["keys"].items()}
     boxes = {int(i): read_boxes(raw, pins, tag) for i, raw in v["boxes"].items()}
     need(len(keys) >= floor, "too few KEYS")
-    verify_secrets(v, keys, boxes, tag, t)
+    held, t_k = holders(pins, tag), share_threshold(pins)
+    verify_secrets(v, keys, boxes, tag, t_k)
+    need(all(set(b["rows"]) == (held[i] & set(keys)) - {i} for i, b in boxes.items()), "rows are for the neighbours")
     train = read_train(one["train"], pins, tag)
     ctx, number, cohort = train["ctx"], train["round"], train["cohort"]
     need(len(cohort) >= floor, "a cohort under max(t, m)")
     need(set(cohort) <= set(boxes), "a cohort names a store that dealt no boxes")
+    need_no_gap(pins, tag, cohort, cohort)
     uploads = {int(i): read_word(raw, pins, "TRAIN", ctx) for i, raw in one["uploads"].items()}
     for i, word in uploads.items():
         need(word["sender"] == i and i in cohort, "an upload's sender")
         need(hashlib.sha256(v["vectors"][str(i)]).digest() == word["value"], "a vector is not the signed one")
-        need(words(v["vectors"][str(i)], bits) == masked(v, keys, i, train), "a vector is not x plus its masks")
+        need(
+            words(v["vectors"][str(i)], bits) == masked(v, keys, i, train, held[i]), "a vector is not x plus its masks"
+        )
     survivors = sorted(uploads)
     need(len(survivors) >= floor, "survivors under max(t, m)")
+    need_no_gap(pins, tag, survivors, cohort)
     shown = read_evidence(one["confirm"], pins, "CONFIRM-REQUEST", "TRAIN", ctx)
     need(shown == {i: one["uploads"][str(i)] for i in survivors}, "CONFIRM shows other uploads")
     agreed = h("survivors", b"".join(map(u, survivors)))
@@ -296,21 +329,22 @@ def verify_round(v: Json) -> None:
     replies = {int(i): read_unmask(raw, pins, ctx, agreed) for i, raw in one["replies"].items()}
     for i, reply in replies.items():
         need(reply["sender"] == i and i in survivors, "a reply's sender")
-        need(set(reply[b"b"]) == set(survivors), "shares of b are for U3")
-        need(set(reply[b"key"]) == set(cohort) - set(survivors), "shares of round keys are for U2 without U3")
+        need(set(reply[b"b"]) == held[i] & set(survivors), "shares of b are for U3")
+        dropped = set(cohort) - set(survivors)
+        need(set(reply[b"key"]) == held[i] & dropped, "shares of round keys are for U2 without U3")
         for kind in (b"b", b"key"):
             for owner, share in reply[kind].items():
                 hashed = boxes[owner]["hashes"][i][2 * number + (kind == b"key")]
                 need(h("share", tag, u(owner) + u(i) + u(number), kind, share) == hashed, "a share was not dealt")
     total = [sum(column) for column in zip(*(words(v["vectors"][str(i)], bits) for i in survivors), strict=True)]
     for i in survivors:
-        b = combine([(r + 1, reply[b"b"][i]) for r, reply in replies.items()], t)
+        b = combine([(r + 1, reply[b"b"][i]) for r, reply in replies.items() if r in held[i]], t_k)
         need(h("b", tag, u(i) + u(number), b) == keys[i]["rounds"][number][1], "b is not the committed one")
         total = less(total, self_key(b, ctx), bits)
     for k in set(cohort) - set(survivors):
-        private = combine([(r + 1, reply[b"key"][k]) for r, reply in replies.items()], t)
+        private = combine([(r + 1, reply[b"key"][k]) for r, reply in replies.items() if r in held[k]], t_k)
         need(public_of(private) == keys[k]["rounds"][number][0], "a round key is not the announced one")
-        for i in survivors:
+        for i in held[k] & set(survivors):
             key = pair_key(private, keys[i]["rounds"][number][0], ctx, i, k)
             total = less(total, key, bits, 1 if i < k else -1)
     signed = [value - 2**bits if value >= 2 ** (bits - 1) else value for value in (x % 2**bits for x in total)]
@@ -323,13 +357,13 @@ def less(total: list[int], key: bytes, bits: int, sign: int = 1) -> list[int]:
     return [a - sign * b for a, b in zip(total, mask, strict=True)]
 
 
-def masked(v: Json, keys: Json, i: int, train: Json) -> list[int]:
-    """x_i plus its masks, from the secrets."""
+def masked(v: Json, keys: Json, i: int, train: Json, near: set[int]) -> list[int]:
+    """x_i plus its masks with its neighbours, from the secrets."""
     bits, number = v["pins"]["bits"], train["round"]
     b, private = v["secrets"][str(i)]["rounds"][number]
     found = less(v["values"][str(i)], self_key(b, train["ctx"]), bits, -1)
     for j in train["cohort"]:
-        if j != i:
+        if j != i and j in near:
             key = pair_key(private, keys[j]["rounds"][number][0], train["ctx"], i, j)
             found = less(found, key, bits, -1 if i < j else 1)
     return [x % 2**bits for x in found]

@@ -18,6 +18,7 @@ from fedcart.shared.learners.base import Round
 from fedcart.shared.plan import Plan
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.release import Release
+from fedcart.shared.secagg.graph import reach_of
 from fedcart.shared.secagg.masks import Bits
 from fedcart.shared.secagg.pins import HASH, Pins
 from fedcart.shared.storage import named_failures, replace_bytes
@@ -95,8 +96,8 @@ def pins_of(plan: Plan, plan_hash: str, rounds: Sequence[Round], roster: Roster)
     Release number r of the protocol is round r of the plan. An epoch has R rounds, tries included.
 
     Raises:
-      ConfigError: the plan's trust is not `distributed`, the roster has another number of stores, or there are more
-        than a complete graph holds.
+      ConfigError: the plan's trust is not `distributed`, the roster has another number of stores, or above 100 stores
+        all would have to be each other's neighbours.
     """
     cohort = plan.cohort()
     if cohort is None:
@@ -118,6 +119,7 @@ def pins_of(plan: Plan, plan_hash: str, rounds: Sequence[Round], roster: Roster)
         identities={index: bytes.fromhex(key) for index, key in enumerate(roster.stores)},
         coordinator=bytes.fromhex(roster.coordinator),
         lengths=lengths,
+        reach=reach_of(cohort),
     )
 
 

@@ -27,7 +27,7 @@ from fedcart.shared.policy import simulated
 from fedcart.shared.privacy.accounting import dearest_charge
 from fedcart.shared.privacy.keystream import fresh
 from fedcart.shared.roster import ROSTER, Roster
-from fedcart.shared.secagg.pins import MAX_COMPLETE
+from fedcart.shared.secagg.graph import reach_of
 from fedcart.simulation.config import EngineConfig
 from fedcart.simulation.rehearsal import RehearsalKeys
 
@@ -124,16 +124,19 @@ class SimulatedStores:
 
 
 def aggregation_of(plan: Plan, engine: EngineConfig) -> Literal["SA1", "plain"]:
-    """How totals are opened: by secure aggregation wherever stores share one noise and it can.
+    """How totals are opened: by secure aggregation wherever stores share one noise, unless told otherwise.
 
     Raises:
-      ConfigError: [engine] aggregation says SA1, and it cannot.
+      ConfigError: [engine] aggregation says SA1, and they share none; or above 100 stores so many may collude or be
+        missing that no ring holds (`graph.reach_of`).
     """
-    shared = plan.trust == "distributed"
-    able = shared and plan.participants <= MAX_COMPLETE
-    if engine.aggregation == "SA1" and not able:
+    cohort = plan.cohort()
+    if engine.aggregation == "SA1" and cohort is None:
         raise ConfigError(
-            f"[engine] aggregation SA1 with trust {plan.trust} and {plan.participants} stores; nothing was run",
-            f"it needs trust distributed and at most {MAX_COMPLETE} stores; else aggregation auto",
+            f"[engine] aggregation SA1 with trust {plan.trust}; nothing was run",
+            "it needs trust distributed; else aggregation auto",
         )
-    return "SA1" if able and engine.aggregation != "plain" else "plain"
+    if cohort is None or engine.aggregation == "plain":
+        return "plain"
+    reach_of(cohort)
+    return "SA1"

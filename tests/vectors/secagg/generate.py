@@ -21,6 +21,7 @@ import numpy as np  # noqa: E402
 
 from fedcart.shared.secagg.aggregator import Aggregator  # noqa: E402
 from fedcart.shared.secagg.field import P, to_bytes  # noqa: E402
+from fedcart.shared.secagg.graph import Ring  # noqa: E402
 from fedcart.shared.secagg.keys import pair_mask_key, public_key, seal_box, self_mask_key  # noqa: E402
 from fedcart.shared.secagg.masks import Bits, add_mask, to_words, words  # noqa: E402
 from fedcart.shared.secagg.messages import Keys, Unmask  # noqa: E402
@@ -65,6 +66,7 @@ def pins_of(pins: Pins) -> dict[str, Any]:
         "run": pins.run, "roster": pins.roster, "plan": pins.plan, "n": cohort.participants, "c": cohort.colluders,
         "m": cohort.min_survivors, "rounds": pins.rounds, "length": pins.length, "bits": pins.bits,
         "identities": dict(pins.identities), "coordinator": pins.coordinator,
+        **({"reach": pins.reach} if pins.reach else {}),
     }  # fmt: skip
 
 
@@ -123,9 +125,9 @@ class Recorded(Participant):
         return super().boxes(raw)
 
 
-def round_vector(n: int, c: int, m: int, bits: Bits, gone: int | None) -> dict[str, Any]:
+def round_vector(n: int, c: int, m: int, bits: Bits, gone: int | None, reach: int = 0) -> dict[str, Any]:
     """An epoch with one round, every message of it, and the sum."""
-    pins = make_pins(n, c, m, rounds=2, length=5, bits=bits)
+    pins = make_pins(n, c, m, rounds=2, length=5, bits=bits, reach=reach)
     known = list(pins.identities.values())
     stores = {i: Recorded(pins, i, identity(i), MemoryJournal(), known, stream(f"store {i}")) for i in pins.identities}
     epoch = Aggregator(pins, identity(COORDINATOR), MemoryJournal())
@@ -189,6 +191,15 @@ def wrong_rounds(good: dict[str, Any], pins: Pins) -> dict[str, tuple[str, dict[
     return made
 
 
+def round_with_a_gap(good: dict[str, Any], pins: Pins) -> dict[str, Any]:
+    """A cohort of m stores that leaves K neighbouring places of the ring empty, signed by the coordinator."""
+    ring = pins.graph(pins.tag(0))
+    assert isinstance(ring, Ring)
+    cohort = tuple(sorted(ring.order[pins.reach :]))
+    train = dataclasses.replace(Train.parse(good["round"]["train"], pins), cohort=cohort)
+    return {**good, "round": {**good["round"], "train": spell(sign(train, identity(COORDINATOR)))}}
+
+
 def keys_vector(raw: bytes, pins: Pins) -> dict[str, Any]:
     """One signed KEYS."""
     return {"kind": "keys", "pins": pins_of(pins), "epoch": 0, "raw": raw}
@@ -228,6 +239,10 @@ def all_vectors() -> dict[str, dict[str, Any]]:
     put("round", good)
     put("round_64", round_vector(3, 1, 3, 64, None))
     put("round_drop", round_vector(5, 1, 4, 32, 2))
+    ring = round_vector(9, 1, 6, 32, 4, reach=3)
+    put("round_ring", ring)
+    gap = round_with_a_gap(ring, make_pins(9, 1, 6, rounds=2, length=5, reach=3))
+    put("round_ring_gap", gap, "a cohort of six stores leaves three neighbouring places of the ring empty")
     for name, (why, contents) in wrong_rounds(good, pins).items():
         put(name, contents, why)
     return made

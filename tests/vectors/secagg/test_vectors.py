@@ -81,6 +81,7 @@ def pins_of(v: dict[str, Any]) -> Pins:
         bits=p["bits"],
         identities={int(i): key for i, key in p["identities"].items()},
         coordinator=p["coordinator"],
+        reach=p.get("reach", 0),
     )
 
 

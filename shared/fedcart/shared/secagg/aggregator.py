@@ -51,6 +51,7 @@ class Aggregator:
         self._check_vectors = check_vectors
         self.epoch = journal.past(pins.run).epoch + 1
         self.tag = pins.tag(self.epoch)
+        self._graph = pins.graph(self.tag)
         self.keys: dict[int, Keys] = {}
         self.boxes: dict[int, Boxes] = {}
         self.rounds: list[RoundSum] = []
@@ -92,11 +93,12 @@ class Aggregator:
         return spell(self.asked)
 
     def add_boxes(self, raw: bytes) -> int:
-        """One store's BOXES: a row for every other store that sent KEYS."""
+        """One store's BOXES: a row for every neighbour that sent KEYS."""
         boxes = Boxes.parse(raw, self._pins)
         sender = boxes.sender
         self._check(boxes, sender, boxes.tag)
-        if self.asked is None or set(boxes.rows) != self.asked.keys.keys() - {sender} or sender not in self.asked.keys:
+        shown = self.asked.keys.keys() if self.asked is not None else set()
+        if sender not in shown or set(boxes.rows) != (self._graph.holders(sender) & shown) - {sender}:
             raise ProtocolError(f"store {sender} dealt boxes for other stores than were shown to it; not used")
         if self._known(self.boxes, sender, boxes, "sent two different BOXES in one epoch"):
             return sender
@@ -116,7 +118,8 @@ class Aggregator:
             self._dealt = frozenset(self.boxes)
         if store not in self._dealt:
             raise ProtocolError(f"store {store} dealt no boxes in this epoch; none was handed to it")
-        rows = {sender: self.boxes[sender].rows[store] for sender in sorted(self._dealt - {store})}
+        near = (self._graph.holders(store) & self._dealt) - {store}
+        rows = {sender: self.boxes[sender].rows[store] for sender in sorted(near)}
         return spell(sign(Delivery(self.tag, store, rows), self._identity))
 
     def begin(
@@ -132,16 +135,26 @@ class Aggregator:
           without: stores left out.
 
         Raises:
-          RoundFailed: too few stores remain.
+          RoundFailed: too few stores remain, or too few neighbours.
         """
         last = self.rounds[-1].train.round if self.rounds else -1
         if not last < round_number < self._pins.rounds:
             raise ConfigError(f"round {round_number} lies outside {last + 1} .. {self._pins.rounds - 1}; not begun")
         cohort = tuple(sorted(self._dealt - set(without)))
         self._check_count(len(cohort), "can take part")
+        if gap := self._graph.gap(cohort, cohort):
+            raise RoundFailed(f"{gap}; nothing was revealed")
         train = sign(Train(self.tag, round_number, release, block, model, cohort), self._identity)
         begun = RoundSum(
-            self._pins, self._identity, self._journal, self.epoch, train, self.keys, self.boxes, self._check_vectors
+            self._pins,
+            self._graph,
+            self._identity,
+            self._journal,
+            self.epoch,
+            train,
+            self.keys,
+            self.boxes,
+            self._check_vectors,
         )
         self.rounds.append(begun)
         return begun

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from fedcart.shared.errors import ProtocolError
+from fedcart.shared.secagg.graph import Graph
 from fedcart.shared.secagg.keys import digest
 from fedcart.shared.secagg.messages import Signed
 from fedcart.shared.secagg.pins import Pins
@@ -42,9 +43,8 @@ def public_of(pins: Pins, index: int) -> bytes:
     return public
 
 
-def check_count(pins: Pins, what: str, count: int) -> None:
-    """At least m, which is never below t; the checking store counted."""
-    least = pins.cohort.min_survivors
+def check_count(least: int, what: str, count: int) -> None:
+    """At least m, which is never below t, or what a ring asks for; the checking store counted."""
     if count < least:
         raise ProtocolError(f"{count} {what}, this store among them, are under the plan's {least}; refused")
 
@@ -55,7 +55,13 @@ def check_signatures(pins: Pins, words: Iterable[Signed]) -> None:
         check(word, public_of(pins, word.sender))
 
 
-def check_train(pins: Pins, index: int, opened: Collection[int], train: Train, model: bytes) -> None:
+def check_graph(graph: Graph, live: Collection[int], cohort: Collection[int]) -> None:
+    """The graph still holds together: see `graph`."""
+    if gap := graph.gap(live, cohort):
+        raise ProtocolError(f"{gap}; refused")
+
+
+def check_train(pins: Pins, graph: Graph, index: int, opened: Collection[int], train: Train, model: bytes) -> None:
     """Round, model and cohort of a TRAIN request, for a store that opened the boxes of `opened` (itself among them)."""
     if not opened:
         raise ProtocolError("a TRAIN request came before the boxes; nothing was computed")
@@ -63,11 +69,13 @@ def check_train(pins: Pins, index: int, opened: Collection[int], train: Train, m
         raise ProtocolError(f"round {train.round} is not one of the plan's {pins.rounds}; nothing was computed")
     if train.model != model:
         raise ProtocolError("the model that came is not the one the request names; nothing was computed")
-    if index not in train.cohort or not set(train.cohort) <= set(opened):
+    cohort, neighbours = set(train.cohort), graph.holders(index)
+    if index not in cohort or not cohort <= pins.identities.keys() or not cohort & neighbours <= set(opened):
         raise ProtocolError(
             "a cohort leaves this store out or names one whose box it did not open; nothing was computed"
         )
-    check_count(pins, "stores in the cohort", len(train.cohort))
+    check_count(pins.cohort.min_survivors, "stores in the cohort", len(cohort))
+    check_graph(graph, cohort, cohort)
 
 
 def check_order(train: Train, before: Train | None, last_release: int) -> None:

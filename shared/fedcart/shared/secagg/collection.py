@@ -12,6 +12,7 @@ import numpy as np
 
 from fedcart.shared.errors import ProtocolError, RoundFailed
 from fedcart.shared.identity import Identity
+from fedcart.shared.secagg.graph import Graph
 from fedcart.shared.secagg.journal import Journal, Record
 from fedcart.shared.secagg.masks import Integers, Words, add_masks, check_words, to_integers, vector_hash, words
 from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, Signed, TrainWord, Unmask
@@ -36,6 +37,7 @@ class RoundSum:
     def __init__(
         self,
         pins: Pins,
+        graph: Graph,
         identity: Identity,
         journal: Journal,
         epoch: int,
@@ -45,7 +47,7 @@ class RoundSum:
         check_vectors: bool,
     ) -> None:
         self._check_vectors = check_vectors
-        self._pins, self._identity, self._journal, self._epoch = pins, identity, journal, epoch
+        self._pins, self._graph, self._identity, self._journal, self._epoch = pins, graph, identity, journal, epoch
         self._keys, self._boxes = keys, boxes
         self.train = train
         self.context = train.context()
@@ -82,12 +84,14 @@ class RoundSum:
         """Fix U3 as the stores that have uploaded, on disk first; the same bytes for each of them.
 
         Raises:
-          RoundFailed: they are fewer than max(t, m). Nothing was revealed.
+          RoundFailed: they are fewer than max(t, m), or too few of them are neighbours. Nothing was revealed.
         """
         if self.confirmed is None:
             survivors, floor = tuple(sorted(self.uploads)), self._pins.cohort.min_survivors
             if len(survivors) < floor:
                 raise RoundFailed(f"{len(survivors)} stores uploaded, {floor} are needed; nothing was revealed")
+            if gap := self._graph.gap(survivors, self.train.cohort):
+                raise RoundFailed(f"{gap}; nothing was revealed")
             self._remember("CONFIRM", survivors_hash(survivors))
             self.survivors = survivors
             evidence = tuple(self.uploads[i] for i in survivors)
@@ -127,7 +131,7 @@ class RoundSum:
             raise ProtocolError(f"store {reply.sender} sent shares for another survivor set; they were not used")
         check(reply, self._pins.identities[reply.sender])
         try:
-            check_shares(reply, self.train, self.survivors, self._boxes)
+            check_shares(self._graph, reply, self.train, self.survivors, self._boxes)
         except ProtocolError as error:
             self.offences.append(Offence(reply.sender, error.message))
             raise
@@ -138,12 +142,12 @@ class RoundSum:
         """sum of x_i over U3, [d], signed integers of the plan's width; exact mod 2^bits.
 
         Raises:
-          RoundFailed: fewer than t stores sent shares, or an owner's shares do not rebuild its secret.
+          RoundFailed: fewer than t holders of a store's shares sent them, or they do not rebuild its secret.
         """
         if self._opened is None:
             if not self.survivors:
                 raise RoundFailed("no survivor set was fixed; the sum was not opened")
-            masks, offences = remaining_masks(self._pins, self.train, self.survivors, self._keys, self.replies)
+            masks, offences = remaining_masks(self._graph, self.train, self.survivors, self._keys, self.replies)
             if offences:
                 self.offences += offences
                 named = ", ".join(str(offence.store) for offence in offences)

@@ -22,7 +22,6 @@ from fedcart.shared.secagg.keys import (
 )
 from fedcart.shared.secagg.keys import share_hash as hash_of
 from fedcart.shared.secagg.messages import Keys, Row
-from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.shamir import split
 
 Draw = Callable[[int], bytes]
@@ -73,7 +72,7 @@ def announce(secrets: Secrets, tag: bytes, index: int, head: bytes) -> Keys:
 
 
 def deal(
-    secrets: Secrets, pins: Pins, own: Keys, peers: Iterable[Keys], head: bytes, draw: Draw
+    secrets: Secrets, threshold: int, own: Keys, peers: Iterable[Keys], head: bytes, draw: Draw
 ) -> tuple[tuple[bytes, ...], dict[int, Row]]:
     """Split every secret over the peers and this store; keep the own shares; seal the others.
 
@@ -86,7 +85,7 @@ def deal(
     holders = [own.sender, *keys]
     dealt: dict[int, list[Shares]] = {holder: [] for holder in holders}
     for r, (b, rsk) in sorted(secrets.rounds.items()):
-        halves = [_split(secret, pins, holders, draw) for secret in (b, rsk)]
+        halves = [_split(secret, threshold, holders, draw) for secret in (b, rsk)]
         for holder in holders:
             dealt[holder].append((halves[0][holder], halves[1][holder]))
         secrets.held[r][own.sender] = dealt[own.sender][-1]
@@ -135,7 +134,7 @@ def mask_keys(
     return [(self_mask_key(b, context), False), *pairs]
 
 
-def _split(secret: bytes, pins: Pins, holders: list[int], draw: Draw) -> dict[int, bytes]:
+def _split(secret: bytes, threshold: int, holders: list[int], draw: Draw) -> dict[int, bytes]:
     points = [holder + 1 for holder in holders]
     below = lambda _: numbers.to_int(numbers.draw_secret(draw))  # noqa: E731  (uniform below p: drawn again, not reduced)
-    return {x - 1: share for x, share in split(secret, pins.cohort.threshold, points, below).items()}
+    return {x - 1: share for x, share in split(secret, threshold, points, below).items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,12 +17,14 @@ from fedcart.shared.identity import Identity
 from fedcart.shared.secagg.checks import (
     Answers,
     check_count,
+    check_graph,
     check_order,
     check_signatures,
     check_train,
     public_of,
 )
 from fedcart.shared.secagg.dealing import Draw, Secrets, accept, announce, deal, mask_keys
+from fedcart.shared.secagg.graph import Graph
 from fedcart.shared.secagg.journal import Journal, Past, Record
 from fedcart.shared.secagg.keys import digest, load
 from fedcart.shared.secagg.masks import Words, add_masks, check_words, vector_hash
@@ -92,6 +94,7 @@ class Participant:
         self._pins, self._index, self._identity, self._journal, self._draw = pins, index, identity, journal, draw
         self._process, self._lock = os.getpid(), threading.Lock()
         self._epoch, self._tag, self._past = -1, b"", Past()
+        self._graph: Graph = pins.graph(b"")
         self._secrets: Secrets | None = None
         self._own: Keys | None = None
         self._peers: dict[int, Keys] = {}
@@ -122,6 +125,7 @@ class Participant:
                 allowed = f"{past.epoch + 1} .. {past.epoch + EPOCH_REACH}"
                 raise ProtocolError(f"epoch {request.epoch} lies outside {allowed}; it was not entered")
             self._epoch, self._tag, self._past = request.epoch, request.tag, past
+            self._graph = self._pins.graph(self._tag)
             with self._closing():
                 self._secrets = Secrets.fresh(self._pins.rounds, self._draw)
                 self._remember(Record(kind="KEYS", run=self._pins.run, epoch=self._epoch))
@@ -130,7 +134,7 @@ class Participant:
             return self._answers.keep("KEYS", raw, answer)
 
     def boxes(self, raw: bytes) -> bytes:
-        """BOXES: shares of every secret for every peer whose KEYS the pinned roster vouches for."""
+        """BOXES: shares of every secret for every neighbour whose KEYS the pinned roster vouches for."""
         with self._alone():
             if (again := self._answers.again("BOXES", raw)) is not None:
                 return again
@@ -138,15 +142,20 @@ class Participant:
             request = BoxesRequest.parse(raw, self._pins)
             self._check_request(request.tag)
             check(request, self._pins.coordinator)
-            peers = {i: keys for i, keys in request.keys.items() if i != self._index}
+            near = self._graph.holders(self._index) - {self._index}
+            peers = {i: keys for i, keys in request.keys.items() if i in near}
             if self._index in request.keys and request.keys[self._index] != own:
                 raise ProtocolError("a BOXES request shows other KEYS than this store sent; no shares were dealt")
-            check_count(self._pins, "KEYS", len(peers) + 1)
+            shown = request.keys.keys() | {self._index}
+            for i in shown:
+                public_of(self._pins, i)
+            check_count(self._pins.cohort.min_survivors, "KEYS", len(shown))
+            check_count(self._graph.least, "KEYS of neighbours", len(peers) + 1)
             for i, keys in peers.items():
                 check(keys, public_of(self._pins, i))
             with self._closing():
                 head = self._head()
-                hashes, rows = deal(secrets, self._pins, own, peers.values(), head, self._draw)
+                hashes, rows = deal(secrets, self._graph.threshold, own, peers.values(), head, self._draw)
                 signed = {i: sign(row, self._identity) for i, row in rows.items()}
                 answer = spell(sign(Boxes(self._tag, self._index, head, hashes, signed), self._identity))
             self._peers = peers
@@ -169,12 +178,12 @@ class Participant:
             check(delivery, self._pins.coordinator)
             if delivery.receiver != self._index or not set(delivery.rows) <= set(self._peers):
                 raise ProtocolError("boxes are for another store or from one that sent no KEYS; none was opened")
-            check_count(self._pins, "boxes", len(delivery.rows) + 1)
+            check_count(self._graph.least, "boxes", len(delivery.rows) + 1)
             with self._closing():
                 refused = self._open(secrets, delivery)
                 secrets.box = None
                 self._opened = frozenset(delivery.rows) - refused.keys() | {self._index}
-                check_count(self._pins, "opened boxes", len(self._opened))
+                check_count(self._graph.least, "opened boxes", len(self._opened))
             self._answers.keep("DELIVERY", raw, b"")
             return refused
 
@@ -197,14 +206,15 @@ class Participant:
             check(train, self._pins.coordinator)
             before = self._round.train if self._round else None
             check_order(train, before, self._past.release)
-            check_train(self._pins, self._index, self._opened, train, model)
+            check_train(self._pins, self._graph, self._index, self._opened, train, model)
             secrets.close_before(train.round)
             self._round = _Round(train, train.context())
             with self._closing(train.round):
                 made = vector(train)
                 check_words(made, self._pins.words_of(train.release), self._pins.bits)
-                cohort = {j: self._peers[j].rounds[train.round][0] for j in train.cohort if j != self._index}
-                add_masks(made, mask_keys(secrets, self._index, train.round, self._round.context, cohort))
+                near = self._near(train.cohort) - {self._index}
+                keys = {j: self._peers[j].rounds[train.round][0] for j in near}
+                add_masks(made, mask_keys(secrets, self._index, train.round, self._round.context, keys))
                 del secrets.rounds[train.round]
                 made.setflags(write=False)
                 value = vector_hash(made)
@@ -236,7 +246,8 @@ class Participant:
             survivors = tuple(word.sender for word in request.words)
             if self._index not in survivors or not set(survivors) <= set(current.train.cohort):
                 raise ProtocolError("a survivor set leaves this store out or names one outside the cohort; not signed")
-            check_count(self._pins, "survivors", len(survivors))
+            check_count(self._pins.cohort.min_survivors, "survivors", len(survivors))
+            check_graph(self._graph, survivors, current.train.cohort)
             check_signatures(self._pins, request.words)
             if current.word not in map(spell, request.words):
                 raise ProtocolError("a survivor set shows another upload of this store than it sent; not signed")
@@ -295,6 +306,10 @@ class Participant:
             raise ProtocolError("no upload of this store is open; refused")
         return self._round
 
+    def _near(self, stores: Iterable[int]) -> frozenset[int]:
+        """Those of `stores` that hold shares of this one: its neighbours, and itself."""
+        return self._graph.holders(self._index).intersection(stores)
+
     def _open(self, secrets: Secrets, delivery: Delivery) -> dict[int, str]:
         if secrets.box is None:
             raise ProtocolError("the box key is erased; no box was opened")
@@ -315,8 +330,9 @@ class Participant:
         value = survivors_hash(current.survivors)
         self._remember(self._record("UNMASK", current, value))
         current.upload = None
-        alive = {j: held[j][0] for j in current.survivors}
-        dropped = {j: held[j][1] for j in current.train.cohort if j not in alive}
+        near = self._near(current.train.cohort)
+        alive = {j: held[j][0] for j in near.intersection(current.survivors)}
+        dropped = {j: held[j][1] for j in near - alive.keys()}
         answer = Unmask(self._index, current.context, value, self._head(), alive, dropped)
         return spell(sign(answer, self._identity))
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import ConfigError, DataError, PrivacyRefused, ProtocolError
 from fedcart.shared.privacy.cohort import Cohort
+from fedcart.shared.secagg.graph import MAX_COMPLETE, Complete, Graph, ring
 from fedcart.shared.secagg.keys import digest, ids
 from fedcart.shared.secagg.masks import Bits
 
 HASH = 32
-MAX_COMPLETE = 100
-"""Largest n: every store shares its secrets with every other."""
 HASHES = ("run", "roster", "plan", "coordinator")
 """Fields of 32 bytes."""
 
@@ -32,6 +31,7 @@ class Pins:
       bits: 32 or 64.
       identities: roster index -> Ed25519 public key, for the n participants of the plan.
       coordinator: the coordinator's Ed25519 public key.
+      reach: K of the ring (`graph.reach_of`); 0 = every store is every other's neighbour.
     """
 
     run: bytes
@@ -44,11 +44,14 @@ class Pins:
     identities: Mapping[int, bytes]
     coordinator: bytes
     lengths: tuple[int, ...] = ()
+    reach: int = 0
 
     def __post_init__(self) -> None:
-        if self.cohort.participants > MAX_COMPLETE:
+        if self.reach == 0 and self.cohort.participants > MAX_COMPLETE:
             found = self.cohort.participants
             raise ConfigError(f"{found} participants are over a complete graph's {MAX_COMPLETE}; nothing was planned")
+        if self.reach and not self.cohort.colluders < 2 * self.reach < self.cohort.participants - 1:
+            raise ConfigError(f"reach {self.reach} is not over c / 2 and under (n - 1) / 2; nothing was planned")
         if len(self.identities) != self.cohort.participants:
             found, asked = len(self.identities), self.cohort.participants
             raise ConfigError(f"{found} identities are pinned for {asked} participants; nothing was started")
@@ -70,7 +73,7 @@ class Pins:
             {
                 **{name: getattr(self, name).hex() for name in HASHES},
                 "cohort": [cohort.participants, cohort.colluders, cohort.min_survivors],
-                **{name: getattr(self, name) for name in ("rounds", "length", "bits")},
+                **{name: getattr(self, name) for name in ("rounds", "length", "bits", "reach")},
                 "lengths": list(self.lengths),
                 "identities": {f"{index:05d}": key.hex() for index, key in self.identities.items()},
             }
@@ -93,6 +96,7 @@ class Pins:
                 length=found["length"],
                 bits=found["bits"],
                 lengths=tuple(found["lengths"]),
+                reach=found["reach"],
                 identities={int(index): bytes.fromhex(key) for index, key in found["identities"].items()},
             )
             whole = made.to_bytes() == raw
@@ -113,6 +117,12 @@ class Pins:
         if not 0 <= release < len(self.lengths):
             raise ProtocolError(f"release {release} is not one of the plan's {len(self.lengths)}; nothing was computed")
         return self.lengths[release]
+
+    def graph(self, tag: bytes) -> Graph:
+        """Who masks with whom in the epoch of this tag."""
+        if self.reach == 0:
+            return Complete(self.identities, self.cohort)
+        return ring(tag, tuple(self.identities), self.cohort, self.reach)
 
     def tag(self, epoch: int) -> bytes:
         """H(run, epoch, roster, plan): what binds every message to this epoch."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedcart.shared.errors import ProtocolError, RoundFailed
+from fedcart.shared.secagg.graph import Graph
 from fedcart.shared.secagg.keys import commitment, load, pair_mask_key, public_key, self_mask_key, share_hash
 from fedcart.shared.secagg.messages import Boxes, Keys, Unmask
-from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.requests import Train
 from fedcart.shared.secagg.shamir import combine
 
@@ -21,13 +21,18 @@ class Offence:
     what: str
 
 
-def check_shares(reply: Unmask, train: Train, survivors: tuple[int, ...], boxes: Mapping[int, Boxes]) -> None:
+def check_shares(
+    graph: Graph, reply: Unmask, train: Train, survivors: tuple[int, ...], boxes: Mapping[int, Boxes]
+) -> None:
     """The reply holds exactly the shares asked for, each the one that its owner dealt.
 
     Raises:
       ProtocolError: it does not. The signed reply and the owner's signed BOXES prove it.
     """
-    if set(reply.alive) != set(survivors) or set(reply.dropped) != set(train.cohort) - set(survivors):
+    owners = graph.holders(reply.sender)  # being a neighbour is mutual
+    if reply.alive.keys() != owners & set(survivors) or reply.dropped.keys() != (owners & set(train.cohort)) - set(
+        survivors
+    ):
         raise ProtocolError(f"store {reply.sender} sent other shares than were asked for; they were not used")
     for kind, shares in ((b"b", reply.alive), (b"key", reply.dropped)):
         for owner, share in shares.items():
@@ -40,29 +45,35 @@ def check_shares(reply: Unmask, train: Train, survivors: tuple[int, ...], boxes:
 
 
 def remaining_masks(
-    pins: Pins, train: Train, survivors: tuple[int, ...], keys: Mapping[int, Keys], replies: Mapping[int, Unmask]
+    graph: Graph, train: Train, survivors: tuple[int, ...], keys: Mapping[int, Keys], replies: Mapping[int, Unmask]
 ) -> tuple[list[tuple[bytes, bool]], list[Offence]]:
     """What to add to the survivors' sum: (key, negative) for `add_masks`, all signs turned round.
 
     Raises:
-      RoundFailed: fewer than t replies.
+      RoundFailed: fewer than t of the holders of a store's shares replied.
     """
-    threshold, number, context = pins.cohort.threshold, train.round, train.context()
-    if len(replies) < threshold:
-        raise RoundFailed(f"{len(replies)} stores sent shares, {threshold} are needed; the sum was not opened")
-    holders = sorted(replies)[:threshold]
+    number, context = train.round, train.context()
     masks: list[tuple[bytes, bool]] = []
     offences: list[Offence] = []
     for j in survivors:
-        b = combine({i + 1: replies[i].alive[j] for i in holders}, threshold)
+        b = combine({i + 1: replies[i].alive[j] for i in _holders(graph, replies, j)}, graph.threshold)
         if commitment(train.tag, j, number, b) != keys[j].rounds[number][1]:
             offences.append(Offence(j, "dealt shares that do not rebuild the b it committed to"))
         masks.append((self_mask_key(b, context), True))
     for j in set(train.cohort) - set(survivors):
-        rsk = combine({i + 1: replies[i].dropped[j] for i in holders}, threshold)
+        rsk = combine({i + 1: replies[i].dropped[j] for i in _holders(graph, replies, j)}, graph.threshold)
         if public_key(rsk) != keys[j].rounds[number][0]:
             offences.append(Offence(j, "dealt shares that do not rebuild the round key it announced"))
         # i added the mask if i < j: take it off again.
         private = load(rsk)
-        masks += [(pair_mask_key(private, keys[i].rounds[number][0], context, i, j), i < j) for i in survivors]
+        near = sorted(graph.holders(j).intersection(survivors))
+        masks += [(pair_mask_key(private, keys[i].rounds[number][0], context, i, j), i < j) for i in near]
     return masks, offences
+
+
+def _holders(graph: Graph, replies: Mapping[int, Unmask], owner: int) -> list[int]:
+    """The t holders of the owner's shares with the smallest indices among those that replied."""
+    found = sorted(graph.holders(owner).intersection(replies))
+    if len(found) < graph.threshold:
+        raise RoundFailed(f"{len(found)} stores sent shares, {graph.threshold} are needed; the sum was not opened")
+    return found[: graph.threshold]

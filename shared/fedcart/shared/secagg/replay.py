@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcart.shared.errors import FedcartError, ProtocolError, RoundFailed
+from fedcart.shared.secagg.checks import check_graph
+from fedcart.shared.secagg.graph import Graph
 from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, Signed, TrainWord, Unmask
 from fedcart.shared.secagg.pins import Pins, survivors_hash
 from fedcart.shared.secagg.recovery import check_shares, remaining_masks
@@ -46,6 +48,7 @@ def verify_transcript(transcript: Transcript, pins: Pins) -> tuple[AuditedRound,
       ProtocolError: naming the round, the message and the store that is wrong.
     """
     tag, where = pins.tag(transcript.epoch), f"epoch {transcript.epoch}"
+    graph = pins.graph(tag)
     with _Named(f"{where}, KEYS request"):
         request = KeysRequest.parse(transcript.keys_request)
         _equal(request, KeysRequest(tag, transcript.epoch, request.signature))
@@ -66,19 +69,20 @@ def verify_transcript(transcript: Transcript, pins: Pins) -> tuple[AuditedRound,
         with _Named(f"{where}, BOXES of store {i}"):
             boxes[i] = Boxes.parse(raw, pins)
             _check_store(boxes[i], boxes[i].sender, i, boxes[i].tag, tag, pins)
-            if set(boxes[i].rows) != keys.keys() - {i}:
+            if set(boxes[i].rows) != (graph.holders(i) & keys.keys()) - {i}:
                 raise ProtocolError("it deals for other stores than were shown")
             for row in boxes[i].rows.values():
                 check(row, pins.identities[i])
     found: list[AuditedRound] = []
     for one in transcript.rounds:
-        found.append(_verify_round(one, pins, tag, keys, boxes, found[-1] if found else None))
+        found.append(_verify_round(one, pins, graph, tag, keys, boxes, found[-1] if found else None))
     return tuple(found)
 
 
 def _verify_round(
     one: RoundTranscript,
     pins: Pins,
+    graph: Graph,
     tag: bytes,
     keys: Mapping[int, Keys],
     boxes: Mapping[int, Boxes],
@@ -93,6 +97,7 @@ def _verify_round(
         _floor(len(train.cohort), pins)
         if not set(train.cohort) <= set(boxes):
             raise ProtocolError("its cohort names a store that dealt no boxes")
+        check_graph(graph, train.cohort, train.cohort)
     uploads = _words(one.uploads, TrainWord, context, train.cohort, pins, f"{where}, upload")
     if not one.confirm:
         if one.confirmations or one.unmask or one.replies:
@@ -104,13 +109,14 @@ def _verify_round(
             check(asked, pins.coordinator)
             _equal(asked, ConfirmRequest(context, tuple(uploads[i] for i in survivors), asked.signature))
             _floor(len(survivors), pins)
+            check_graph(graph, survivors, train.cohort)
     confirmations = _words(one.confirmations, ConfirmWord, context, survivors, pins, f"{where}, CONFIRM")
     for i, word in confirmations.items():
         if word.value != survivors_hash(survivors):
             raise ProtocolError(f"{where}, CONFIRM of store {i}: it is on another survivor set")
-    replies = _verify_replies(one, pins, train, survivors, confirmations, boxes, where)
+    replies = _verify_replies(one, pins, graph, train, survivors, confirmations, boxes, where)
     try:
-        _, offences = remaining_masks(pins, train, survivors, keys, replies)
+        _, offences = remaining_masks(graph, train, survivors, keys, replies)
         opened = not offences
     except RoundFailed:
         opened = False
@@ -130,6 +136,7 @@ def _verify_round(
 def _verify_replies(
     one: RoundTranscript,
     pins: Pins,
+    graph: Graph,
     train: Train,
     survivors: tuple[int, ...],
     confirmations: Mapping[int, Signed],
@@ -154,7 +161,7 @@ def _verify_replies(
             _check_store(reply, reply.sender, i, reply.context, train.context(), pins)
             if i not in survivors or reply.value != survivors_hash(survivors):
                 raise ProtocolError("it is for another survivor set")
-            check_shares(reply, train, survivors, boxes)
+            check_shares(graph, reply, train, survivors, boxes)
     return replies
 
 

@@ -6,6 +6,7 @@ at 0, so x = 0 is refused wherever a point comes in, and so is a point that stan
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -51,14 +52,10 @@ def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
 def weights(points: tuple[int, ...]) -> tuple[int, ...]:
     """Lagrange's weights at 0: w_x = prod over y != x of y / (y - x) mod p. Cached: one set serves a whole round."""
     _check_points(points)
-    found = []
+    found, product = [], math.prod(points)
     for x in points:
-        above = below = 1
-        for y in points:
-            if y != x:
-                above = above * y % P
-                below = below * (y - x) % P
-        found.append(above * inverse(below) % P)
+        below = math.prod([y - x for y in points if y != x])
+        found.append(product // x * inverse(below % P) % P)
     return tuple(found)
 
 
