@@ -10,7 +10,10 @@ import pytest
 
 from fedcart.shared.errors import DataError
 from fedcart.simulation.frontier.buys import bought, reached
-from fedcart.simulation.frontier.pairing import difference, paired
+from fedcart.simulation.frontier.grid import Cell
+from fedcart.simulation.frontier.pairing import Difference, difference, paired
+from fedcart.simulation.frontier.results import Found
+from fedcart.simulation.frontier.table import summary
 
 PEOPLE = 40
 
@@ -70,7 +73,9 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     assert apart.verdict == 0
 
 
-def test_few_customers_have_no_interval() -> None:
+def test_few_customers_have_no_interval_and_zero_is_on_neither_side() -> None:
+    near = Difference(difference=0.003, low=0.00004, high=0.006, customers=6000, seeds=1)
+    assert near.verdict == 0  # its bound is printed as 0.0000
     few = paired([(tuple(range(19)), np.ones(19))], 100)
     assert (few.low, few.high, few.verdict, few.difference) == (None, None, 0, 1.0)
 
@@ -91,3 +96,21 @@ def test_a_store_alone_with_its_own_noise_is_given_no_epsilon() -> None:
     (row,) = bought(rows)
     assert (row["local"], row["distributed"], row["alone"]) == (8.0, pytest.approx(2.0), None)
     assert "without noise only" in row["alone_why"]
+
+
+def test_a_row_of_several_seeds_is_their_mean_with_a_band_and_an_interval(tmp_path: Path) -> None:
+    parts, means = [], []
+    for seed, rank in enumerate((0.0, 2.0, 6.0)):
+        directory = write(tmp_path / str(seed), [rank + person % 2 for person in range(PEOPLE)])
+        value = float(np.mean([1 / np.log2(rank + person % 2 + 2) for person in range(PEOPLE)]))
+        block = {"sampled": None, "full": {"ndcg@10": value, "hr@10": 1.0}, "ci95": None}
+        run = {"metrics": {"federated": block}}
+        parts.append((Found(Cell(learner="als", seed=seed), run, directory), "federated"))
+        means.append(value)
+    row = summary(parts, 200)
+    assert row["ndcg@10"] == pytest.approx(np.mean(means))
+    assert (row["least"], row["greatest"]) == (min(means), max(means))
+    assert row["sampled ndcg@10"] is None
+    low, high = row["ci95"]
+    assert low < row["ndcg@10"] < high
+    assert high - low > 0.3  # far apart seeds: customers alone would give less than 0.1

@@ -19,6 +19,8 @@ from fedcart.shared import metrics
 from fedcart.shared.errors import DataError
 from fedcart.simulation.summarise import FEWEST_FOR_INTERVAL, MAIN
 
+PRINTED = 4
+"""Decimals of a metric as people read it."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -43,10 +45,10 @@ class Difference:
 
     @property
     def verdict(self) -> int:
-        """1 measurably better, -1 measurably worse, 0 neither."""
+        """1 measurably better, -1 measurably worse, 0 neither: a bound that is printed as zero is on neither side."""
         if self.low is None or self.high is None:
             return 0
-        return (self.low > 0) - (self.high < 0)
+        return (round(self.low, PRINTED) > 0) - (round(self.high, PRINTED) < 0)
 
 
 @functools.lru_cache(maxsize=64)
