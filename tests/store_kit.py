@@ -8,6 +8,11 @@ from typing import Any
 
 from fedcart.client.data.reading import Reading, read_new
 from fedcart.client.store_folder import STORE, StoreFolder, create_store
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.interactions import Histories
+from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
+from fedcart.shared.model_files import save_model
+from fedcart.shared.plan import Plan, build_learner
 
 DAY = 86_400
 NOW = 1_000 * DAY
@@ -49,3 +54,29 @@ class Shop:
 
     def read(self, **options: Any) -> Reading:
         return read_new(self.folder, **{"now": NOW, **options})[1]
+
+
+def make_model(
+    directory: Path,
+    catalogue: Catalogue,
+    histories: Histories,
+    *,
+    as_of: int | None = None,
+    learner: str = "gram",
+    **settings: Any,
+) -> Path:
+    """A run's folder with the model of a coalition of one store, trained in the clear."""
+    made = build_learner(learner, settings)
+    plan = Plan(
+        catalogue_hash=catalogue.hash,
+        catalogue_source=catalogue.source,
+        as_of=as_of,
+        participants=1,
+        learner=learner,
+        hyper_parameters=settings,
+        customers_bound=max(1, histories.customers),
+        seed=0,
+    )
+    state = run_rounds(made, [MemoryCustomers(histories)], catalogue, 0, plan.customers_bound)
+    save_model(directory / "model", plan, catalogue, state, rehearsal=False)
+    return directory

@@ -182,6 +182,10 @@ def test_a_range_needs_stores_of_that_size() -> None:
     assert (found.stores, found.low, found.high) == (3, pytest.approx(-0.2), pytest.approx(0.3))
     (none,) = ranges(10_000, measured)
     assert (none.stores, none.low, none.high) == (0, None, None)
+    assert found.middle is None
+    (many,) = ranges(100, [gain(100, 0.1 + n / 100) for n in range(9)])
+    assert (many.low, many.high) == (pytest.approx(0), pytest.approx(0.8))
+    assert many.middle == (pytest.approx(0.2), pytest.approx(0.6))
     both = ranges(100, [*measured, gain(100, 0.2, 4.0)])
     assert [(one.epsilon, one.low is None) for one in both] == [(None, False), (4.0, True)]
 

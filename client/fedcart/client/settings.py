@@ -109,9 +109,11 @@ class RecommendSettings:
 
     Attributes:
       repeats: of items that the customer bought: `rate` = as far as their category is bought again, `never`, `always`.
+      assortment: a file with a column `id`, the store's own numbers of all that it sells; None = what was ever sold.
     """
 
     repeats: Literal["rate", "never", "always"] = "rate"
+    assortment: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

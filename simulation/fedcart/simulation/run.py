@@ -31,6 +31,7 @@ from fedcart.simulation.methods import Trainings
 from fedcart.simulation.partition import Partition, partition
 from fedcart.simulation.progress import Progress, Silent
 from fedcart.simulation.promise import check_promise, customers_bound, terms, trust_of
+from fedcart.simulation.public_model import keep_model
 from fedcart.simulation.simulated_stores import SimulatedStores
 from fedcart.simulation.split import Split, make_split
 from fedcart.simulation.workspace import CONFIG, Workspace
@@ -125,6 +126,7 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
         write_results(workspace, trainings, rankings)
     from fedcart.simulation.report import write_report
 
+    keep_model(workspace, trainings)
     shown.stage("writing the report", len(stages), len(stages))
     write_report(directory)
     workspace.clean()

@@ -163,7 +163,8 @@ def _learning_lines(found: Check) -> Iterator[str]:
             yield _line("", f"{name:<14} no range: {one.stores} such stores were measured")
         else:
             where = f"{one.stores} stores of {', '.join(one.sets)}"
-            yield _line("", f"{name:<14} {one.low:+.0%} to {one.high:+.0%} ({where})")
+            half = f", half of them {one.middle[0]:+.0%} to {one.middle[1]:+.0%}" if one.middle else ""
+            yield _line("", f"{name:<14} {one.low:+.0%} to {one.high:+.0%}{half} ({where})")
     yield _line("", f"{NEVER_A_PROMISE}; {SOURCE}")
 
 

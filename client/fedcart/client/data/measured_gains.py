@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -21,6 +22,8 @@ FEWEST_MEASURED = 20
 """Stores with fewer measured customers are left out: their own figure is noise."""
 FEWEST_STORES = 3
 """Below this many stores of a size no range is given."""
+FEWEST_FOR_MIDDLE = 8
+"""From this many on, the middle half is told too: the ends are the noise of single small stores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +52,19 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Stores of a size under one epsilon; `low` and `high` are None where fewer than `FEWEST_STORES` were measured."""
+    """Stores of a size under one epsilon.
+
+    Attributes:
+      low, high: the least and the greatest relative gain; None where fewer than `FEWEST_STORES` were measured.
+      middle: quartiles, between which half of the stores are; None below `FEWEST_FOR_MIDDLE`.
+    """
 
     epsilon: float | None
     stores: int
     sets: tuple[str, ...]
     low: float | None
     high: float | None
+    middle: tuple[float, float] | None
 
     def document(self) -> dict[str, Any]:
         """For --json."""
@@ -64,6 +73,7 @@ class Range:
             "stores": self.stores,
             "sets": list(self.sets),
             "relative_gain": None if self.low is None else [self.low, self.high],
+            "middle_half": None if self.middle is None else list(self.middle),
         }
 
 
@@ -83,13 +93,19 @@ def ranges(customers: int, measured: Sequence[Gain] | None = None) -> tuple[Rang
             one for one in known if one.epsilon == epsilon and customers / ALIKE <= one.customers <= customers * ALIKE
         ]
         enough = len(alike) >= FEWEST_STORES
+        relative = sorted(one.relative for one in alike)
+        middle = None
+        if len(relative) >= FEWEST_FOR_MIDDLE:
+            lower, _, upper = statistics.quantiles(relative, n=4, method="inclusive")
+            middle = (lower, upper)
         found.append(
             Range(
                 epsilon=epsilon,
                 stores=len(alike),
                 sets=tuple(sorted({one.set for one in alike})),
-                low=min(one.relative for one in alike) if enough else None,
-                high=max(one.relative for one in alike) if enough else None,
+                low=relative[0] if enough else None,
+                high=relative[-1] if enough else None,
+                middle=middle,
             )
         )
     return tuple(found)

@@ -21,7 +21,8 @@ def write_store_records(folder: StoreFolder, directory: Path, catalogue: Catalog
     """Write `directory`/records and opted_out.npy from what was read. Consent first: a crash leaves nobody in too many.
 
     Args:
-      as_of: seconds; what ages are relative to, as the plan says.
+      as_of: seconds, as the plan says: what ages are relative to. Nothing that came then or later takes part, so that a
+        store can measure the model on it.
 
     Returns:
       How many customers have a history here and consent; never to leave the store.

@@ -54,10 +54,9 @@ class View:
         return self.histories_as_of(self.as_of)
 
     def histories_as_of(self, as_of: int | None) -> Histories:
-        """The same, with ages relative to a plan's time."""
-        return build_histories(
-            self.events, self.customers, len(self.catalogue), as_of=as_of, behaviour_weights=self.weights
-        )
+        """The same before a plan's time, with ages relative to it."""
+        events = self.events if as_of is None else self.events.select(~self.events.timed | (self.events.time < as_of))
+        return build_histories(events, self.customers, len(self.catalogue), as_of=as_of, behaviour_weights=self.weights)
 
     @functools.cached_property
     def learned_from(self) -> npt.NDArray[np.int64]:
