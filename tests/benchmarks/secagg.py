@@ -24,7 +24,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg.aggregator import Aggregator
+from fedcart.shared.secagg.graph import reach_of
 from fedcart.shared.secagg.masks import to_words
 from secagg_kit import COORDINATOR, MODEL, Coalition, identity, make_pins
 
@@ -48,7 +50,8 @@ def measure(n: int, length: int, share: float, bits: Any, checked: bool) -> dict
     """One epoch of one round."""
     colluders = max(1, n // 10)
     minimum = max((n + colluders) // 2 + 1, int(0.8 * n))
-    made = Coalition(make_pins(n, colluders, minimum, length=length, bits=bits))
+    cohort = Cohort(participants=n, colluders=colluders, min_survivors=minimum)
+    made = Coalition(make_pins(n, colluders, minimum, length=length, bits=bits, reach=reach_of(cohort)))
     clock = Clock()
     epoch = Aggregator(made.pins, identity(COORDINATOR), made.own, check_vectors=checked)
     for store in made.stores.values():
@@ -80,7 +83,8 @@ def measure(n: int, length: int, share: float, bits: Any, checked: bool) -> dict
             clock("coordinator unmask", begun.add_unmask, clock("store unmask", store.unmask, asked))
     total = clock("coordinator open", begun.total)
     assert np.array_equal(total, expected)
-    return report(clock, {"stores": n, "words": length, "bits": bits, "dropped": len(gone), "check": checked})
+    about = {"stores": n, "neighbours": 2 * made.pins.reach or n - 1, "words": length, "bits": bits}
+    return report(clock, about | {"dropped": len(gone), "check": checked})
 
 
 def report(clock: Clock, about: dict[str, Any]) -> dict[str, Any]:

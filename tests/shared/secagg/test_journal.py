@@ -51,6 +51,34 @@ def test_records_survive_and_the_head_moves_with_them(tmp_path: Path) -> None:
         again.remember(record("KEYS", 2))
 
 
+def test_what_a_journal_knows_of_each_run_is_what_all_its_records_say(tmp_path: Path) -> None:
+    journal, written = FileJournal(tmp_path / "journal"), []
+    for epoch in range(4):
+        for run in (RUN, OTHER)[: 1 + epoch % 2]:
+            for kind, release in (("KEYS", 0), ("TRAIN", 3 + epoch), ("CONFIRM", 2)):
+                made = Record(kind=kind, run=run, epoch=epoch, release=release).to_bytes()
+                journal.remember(made)
+                written.append(made)
+                assert [journal.past(x) for x in (RUN, OTHER)] == [past(written, x) for x in (RUN, OTHER)]
+    journal.close()
+    again = FileJournal(tmp_path / "journal")
+    assert [again.past(x) for x in (RUN, OTHER)] == [past(written, x) for x in (RUN, OTHER)] == [Past(3, 6), Past(3, 6)]
+
+
+def test_remembering_takes_as_long_after_thousands_of_records_as_after_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3,000 records parse 3,000 records: counted, since time is not the same twice."""
+    parsed = []
+    parse = Record.parse
+    monkeypatch.setattr(Record, "parse", staticmethod(lambda raw: parsed.append(1) or parse(raw)))
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    journal = FileJournal(tmp_path / "journal")
+    for number in range(3000):
+        journal.remember(record("TRAIN", 0, release=number))
+    assert len(parsed) == 3000
+
+
 def test_only_one_process_or_object_writes(tmp_path: Path) -> None:
     FileJournal(tmp_path / "journal")
     first = FileJournal(tmp_path / "other")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedcart.shared.errors import DataError, ProtocolError
-from fedcart.shared.secagg.journal import RECORD_BYTES, Past, Record, past, refuse_gone_by
+from fedcart.shared.secagg.journal import RECORD_BYTES, Past, Record, refuse_gone_by
 from fedcart.shared.secagg.keys import digest
 from fedcart.shared.secagg.pins import HASH
 from fedcart.shared.storage import named_failures, sync_directory
@@ -43,14 +43,15 @@ class FileJournal:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 sync_directory(path.parent)
-                self._records, self._chain = self._read()
+                self._pasts: dict[bytes, Past] = {}
+                self._count, self._chain = self._read()
             except BaseException:
                 os.close(self._file)
                 raise
 
     def past(self, run: bytes) -> Past:
         """See `Journal`."""
-        return past(self._records, run)
+        return self._pasts.get(run, Past())
 
     def remember(self, record: bytes) -> None:
         """See `Journal`. After a write that failed this object refuses everything."""
@@ -61,12 +62,12 @@ class FileJournal:
         chain = digest("journal", self._chain, record)
         self._broken = True
         with named_failures(self.path, "append"):
-            if os.pwrite(self._file, record + chain, len(self._records) * SLOT) != SLOT:
+            if os.pwrite(self._file, record + chain, self._count * SLOT) != SLOT:
                 raise OSError("a record was written in part")
             os.fsync(self._file)
         self._broken = False
-        self._records.append(record)
-        self._chain = chain
+        self._learn(new)
+        self._count, self._chain = self._count + 1, chain
 
     def head(self) -> bytes:
         """See `Journal`."""
@@ -77,7 +78,11 @@ class FileJournal:
         self._broken = True
         os.close(self._file)
 
-    def _read(self) -> tuple[list[bytes], bytes]:
+    def _learn(self, record: Record) -> None:
+        self._pasts[record.run] = self.past(record.run).after(record)
+
+    def _read(self) -> tuple[int, bytes]:
+        """How many records there are, and the last one's hash."""
         size = os.fstat(self._file).st_size
         raw = b""
         while len(raw) < size and (part := os.pread(self._file, size - len(raw), len(raw))):
@@ -85,7 +90,7 @@ class FileJournal:
         whole = size // SLOT
         if whole and not any(raw[(whole - 1) * SLOT : whole * SLOT]):
             whole -= 1  # the file grew before its data came: never acknowledged
-        records, chain = [], digest("journal")
+        chain = digest("journal")
         for at in range(0, whole * SLOT, SLOT):
             record, found = raw[at : at + RECORD_BYTES], raw[at + RECORD_BYTES : at + SLOT]
             chain = digest("journal", chain, record)
@@ -94,8 +99,8 @@ class FileJournal:
                     f"{self.path}: record {at // SLOT} is damaged; no epoch was entered",
                     "restore the whole file, or join the coalition again under a new identity",
                 )
-            records.append(record)
+            self._learn(Record.parse(record))
         if size != whole * SLOT:
             os.ftruncate(self._file, whole * SLOT)
             os.fsync(self._file)
-        return records, chain
+        return whole, chain
