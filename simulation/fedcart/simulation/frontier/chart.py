@@ -63,6 +63,7 @@ def paint(axes: Any, lines: Sequence[Line], levels: Sequence[Level], xs: Sequenc
     ticks = [*xs, last] if beyond else list(xs)
     axes.set_xticks(ticks, [*(plain(x) for x in xs), "∞"] if beyond else [plain(x) for x in xs])
     axes.minorticks_off()
+    axes.yaxis.get_major_locator().set_params(nbins=6)
     axes.set_xlabel(xlabel)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -60,10 +60,11 @@ def accuracy(document: Json, trust: str, size: str | None) -> Iterator[Drawing]:
 
 
 def coalition(document: Json, size: str | None) -> Iterator[Drawing]:
-    """For each learner under both trusts: one shared noise beside own noise, joined where they are equally accurate."""
+    """For each learner under both trusts: one shared noise beside own noise, joined where they are equally accurate.
+    Popularity has no figure: under either it ranks the same but for the noise of measuring."""
     bought = [row for row in document["coalition_buys"] if row["size"] == size]
     rows = [row for row in document["table"] if row["size"] == size and row["epsilon"] is not None]
-    for learner in dict.fromkeys(row["learner"] for row in bought):
+    for learner in dict.fromkeys(row["learner"] for row in bought if row["learner"] != FLOOR):
         lines = [
             Line(words, look(document, learner)[0], marker, [point(r, r["epsilon"]) for r in mine], dashed=dashed)
             for words, trust, marker, dashed in (

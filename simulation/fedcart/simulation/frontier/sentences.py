@@ -11,7 +11,7 @@ from typing import Literal
 
 from fedcart.simulation.frontier.grid import FLOOR
 from fedcart.simulation.frontier.results import MAIN, Json
-from fedcart.simulation.frontier.table import FLOOR_NAME, best, epsilons
+from fedcart.simulation.frontier.table import ALONE, FLOOR_NAME, best, epsilons
 from fedcart.simulation.frontier.words import epsilons as eps
 from fedcart.simulation.frontier.words import listed, method_name
 from fedcart.simulation.report.formats import NBSP, noun, percent, plain, score, signed
@@ -40,7 +40,8 @@ def headline(document: Json) -> Headline:
     leaders = [best(rows, epsilon=epsilon, trust=trust) for epsilon in epsilons(rows)]
     shown = [row for row in leaders if row is not None]
     finding, verdict = against_content(shown)
-    rest = [*over_floor(rows, trust), *ceiling(document, shown, size)]
+    rest = [*beside(rows, trust, ALONE, "each store alone, which needs no noise")]
+    rest += [*beside(rows, trust, FLOOR_NAME, "popularity under the same ε"), *ceiling(document, shown, size)]
     if len({row["learner"] for row in rows}) > 1:
         rest.append("The best learner of each ε was picked with the results in hand.")
     return Headline(f"{who}, trust {trust}.", finding, rest, verdict)
@@ -111,20 +112,20 @@ def at(row: Json, one: Json) -> str:
     )
 
 
-def over_floor(rows: Sequence[Json], trust: str) -> list[str]:
-    """Each learner beside popularity under the same epsilon."""
+def beside(rows: Sequence[Json], trust: str, against: str, words: str) -> list[str]:
+    """Each learner beside an opponent, `words`, at every epsilon of the trust."""
     found = []
     for learner in dict.fromkeys(row["learner"] for row in rows if row["learner"] != FLOOR):
         mine = [row for row in rows if row["learner"] == learner and row["trust"] == trust]
-        pairs = [(row["epsilon"], one["verdict"]) for row in mine if (one := pair(row, FLOOR_NAME)) is not None]
-        words = {1: "better", 0: "not measurably different", -1: "worse"}
+        pairs = [(row["epsilon"], one["verdict"]) for row in mine if (one := pair(row, against)) is not None]
+        sides = {1: "better", 0: "not measurably different", -1: "worse"}
         parts = [
-            f"{word} at {eps(e for e, verdict in pairs if verdict == side)}"
-            for side, word in words.items()
-            if any(verdict == side for _, verdict in pairs)
+            f"{side} at {eps(e for e, verdict in pairs if verdict == sign)}"
+            for sign, side in sides.items()
+            if any(verdict == sign for _, verdict in pairs)
         ]
         if parts:
-            found.append(f"Against popularity under the same ε, {learner} is {listed(parts)}.")
+            found.append(f"Against {words}, {learner} is {listed(parts)}.")
     return found
 
 
@@ -147,15 +148,17 @@ def ceiling_of(document: Json, size: str | None) -> Json | None:
 
 
 def content_better(document: Json) -> list[str]:
-    """A line for each trust and size in which content is measurably better than a private learner."""
-    found: dict[tuple[str, str | None, str], list[float]] = {}
+    """A line for each learner and size than which content is measurably better, and where."""
+    found: dict[tuple[str, str | None], dict[str, list[float]]] = {}
     for row in document["table"]:
         one = pair(row, "content")
         if row["epsilon"] is not None and one is not None and one["verdict"] < 0:
-            found.setdefault((row["learner"], row["size"], row["trust"]), []).append(row["epsilon"])
+            found.setdefault((row["learner"], row["size"]), {}).setdefault(row["trust"], []).append(row["epsilon"])
     return [
-        f"Content is measurably better than {learner} at {eps(values)} (trust {trust}{', ' + size if size else ''})."
-        for (learner, size, trust), values in found.items()
+        f"Content is measurably better than {learner}{' (' + size + ')' if size else ''} "
+        + "; ".join(f"under trust {trust} at {eps(values)}" for trust, values in places.items())
+        + "."
+        for (learner, size), places in found.items()
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from fedcart.simulation.frontier.results import (
 
 FLOOR_NAME = "private popularity"
 """What a private learner is compared with: the floor under the same epsilon, trust and seed."""
+ALONE = "alone"
+"""The same learner in each store by itself: nothing leaves, so it needs no noise. In the cell without noise."""
 
 
 def learner_rows(experiment: Experiment, found: dict[str, Found]) -> list[Json]:
@@ -50,9 +52,9 @@ def learner_row(experiment: Experiment, found: dict[str, Found], group: Sequence
         **summary([(one, "federated") for one in group], experiment.base.evaluate.replicates),
         "alone": mean([(measures(one.run, "local_only") or {}).get(MAIN) for one in group]),
     }
-    against = {"content": "content"} | (
-        {} if cell.learner == FLOOR or cell.trust == "none" else {FLOOR_NAME: "federated"}
-    )
+    against = {"content": "content", FLOOR_NAME: "federated", ALONE: "local_only"}
+    if cell.learner == FLOOR or cell.trust == "none":
+        del against[FLOOR_NAME]
     row["paired"] = [
         one for name, method in against.items() if (one := compare(experiment, found, group, name, method)) is not None
     ]
@@ -62,11 +64,11 @@ def learner_row(experiment: Experiment, found: dict[str, Found], group: Sequence
 def compare(
     experiment: Experiment, found: dict[str, Found], group: Sequence[Found], name: str, method: str
 ) -> Json | None:
-    """The group minus a baseline, or minus the floor under the same epsilon; None while that is not there for
+    """The group minus content, the floor or each store alone; None while that is not there for
     every seed of the group; `why` where the two cannot be paired."""
     parts = []
     for one in group:
-        other = found.get(opponent(experiment, one.cell).name)
+        other = found.get(opponent(experiment, one.cell, name).name)
         if other is None or measures(other.run, method) is None:
             return None
         parts.append((one, other))
@@ -78,8 +80,10 @@ def compare(
     return {"against": name, "metric": MAIN, **asdict(result), "verdict": result.verdict}
 
 
-def opponent(experiment: Experiment, cell: Cell) -> Cell:
-    """The cell that holds a cell's opponents: under an epsilon the floor's, which holds content under the same one."""
+def opponent(experiment: Experiment, cell: Cell, name: str) -> Cell:
+    """The cell that holds an opponent: the floor's under the same epsilon for content and popularity."""
+    if name == ALONE:
+        return replace(cell, epsilon=math.inf, trust="none")
     if cell.trust != "none":
         return Cell(learner=FLOOR, epsilon=cell.epsilon, trust=cell.trust, seed=cell.seed, size=cell.size)
     return experiment.reference(cell.seed, cell.size)

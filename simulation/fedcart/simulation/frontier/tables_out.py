@@ -14,6 +14,7 @@ TABLE = (
     "low", "high", "least", "greatest", "alone",
     "minus_content", "minus_content_low", "minus_content_high",
     "minus_private_popularity", "minus_private_popularity_low", "minus_private_popularity_high",
+    "minus_alone", "minus_alone_low", "minus_alone_high",
 )  # fmt: skip
 CELLS = (
     "cell", "learner", "epsilon", "trust", "seed", "size", "status", "customers", *MEASURES, *SAMPLED,
