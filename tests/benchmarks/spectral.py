@@ -36,7 +36,15 @@ from fedcart.simulation.run import prepare
 from fedcart.simulation.validation import inner_split
 
 DELTA = 1e-5
-SCORING = {"content_rank", "unobserved_weight", "regularization", "popularity_weight", "order_weight", "order_items"}
+SCORING = {
+    "factor_weight",
+    "content_rank",
+    "unobserved_weight",
+    "regularization",
+    "popularity_weight",
+    "order_weight",
+    "order_items",
+}
 """Settings that only the local solve reads: one training serves all of them."""
 
 

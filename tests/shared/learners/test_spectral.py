@@ -142,10 +142,11 @@ def test_a_history_that_popularity_explains_gives_next_to_nothing_before_it_is_s
     assert z.toarray()[1].sum() == pytest.approx(0.0, abs=1e-9)
 
 
-def test_an_old_customer_says_less_about_recent_popularity():
-    rows = histories([[1, 2], [1, 2]], ages=[[0.0, 0.0], [60.0, 60.0]])
-    norms = np.linalg.norm(unit_history(rows, 30.0).toarray(), axis=1)
-    assert norms == pytest.approx([1.0, 0.25])
+def test_fading_takes_nothing_of_the_clip_until_a_customer_is_long_gone():
+    rows = histories([[1, 2], [1, 2], [1, 2]], ages=[[0.0, 0.0], [30.0, 60.0], [300.0, 300.0]])
+    found = unit_history(rows, 30.0).toarray()
+    assert np.linalg.norm(found, axis=1) == pytest.approx([1.0, 1.0, 0.5**10 / 0.1])
+    assert found[1, 1] == pytest.approx(2 * found[1, 2])
 
 
 def test_ties_in_time_share_their_mean_rank_and_items_without_a_time_have_none():

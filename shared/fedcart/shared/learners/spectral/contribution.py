@@ -20,6 +20,8 @@ Float64Array = npt.NDArray[np.float64]
 
 DENSE_WORDS = 1 << 22
 """Most numbers of centred histories held at once."""
+LEAST_FADE = 0.1
+"""Share of a history's length below which fading is not made up for."""
 ROUNDING = 1e-12
 """Of a history's squared length: what is left after centring below it is rounding."""
 DAMPING, SOFTENING = 0.15, 0.05
@@ -37,13 +39,17 @@ def own_weights(histories: Histories, half_life_days: float) -> Float64Array:
 
 
 def unit_history(histories: Histories, half_life_days: float) -> csr_array:
-    """[customers, items] x / |x|, faded: x_i fade_i / |x|, so that a customer of long ago says less."""
+    """[customers, items] x faded, at unit norm, so that everyone uses the whole clip whenever they were last there.
+
+    Who has long been away is scaled up by at most 1 / LEAST_FADE, and so says less.
+    """
     from scipy.sparse import csr_array
 
-    plain = histories.weights.astype(np.float64)
-    length = np.sqrt(_by_row(histories, plain**2))
+    values = own_weights(histories, half_life_days)
+    plain = np.sqrt(_by_row(histories, histories.weights.astype(np.float64) ** 2))
     with np.errstate(invalid="ignore"):  # a weight that is not finite: the kernel counts the row as zero
-        values = own_weights(histories, half_life_days) / np.repeat(np.where(length > 0, length, 1.0), histories.counts)
+        length = np.maximum(np.sqrt(_by_row(histories, values**2)), LEAST_FADE * plain)
+        values /= np.repeat(np.where(length > 0, length, 1.0), histories.counts)
     return csr_array((values, histories.items, histories.indptr), shape=(histories.customers, histories.items_total))
 
 
