@@ -18,6 +18,7 @@ from fedcart.client.data.gtin import gtin14
 from fedcart.client.data.kept import load_kept, locked
 from fedcart.client.data.records import write_store_records
 from fedcart.client.data.view import View, open_view
+from fedcart.client.forget import opt_out
 from fedcart.client.records import StoreRecords, open_records
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, DataError, InputError
@@ -165,6 +166,73 @@ def test_a_table_of_consents_is_read_whole_and_no_answer_is_a_no(tmp_path: Path)
     shop.write("who,ok\na,no\nb,yes\n", "consents.csv")
     shop.read()
     assert open_view(shop.folder).kept.consent.tolist() == [False, True]
+
+
+def run_of(shop: Shop) -> Path:
+    """A plan's directory with the records of its run."""
+    run = shop.directory / "plans" / "spring"
+    run.mkdir(parents=True)
+    write_store_records(shop.folder, run, open_view(shop.folder).catalogue, NOW)
+    return run
+
+
+def test_an_opt_out_reaches_a_run_that_goes_on_and_an_opt_in_too(tmp_path: Path) -> None:
+    table = "customer,item,time,ok\na,x,10,yes\nb,y,10,no\nc,x,10,yes\n"
+    shop = Shop.make(tmp_path, table, consent_column="ok")
+    shop.read()
+    run = run_of(shop)
+    assert StoreRecords.open(run, 0).count == 2
+    opt_out(run, [2])  # somebody asked at the counter
+    shop.write("customer,item,time,ok\na,x,10,no\nb,y,10,yes\nc,x,10,yes\nd,x,11,yes\n")
+    shop.read()
+    assert np.load(run / OPTED_OUT).tolist() == [True, False, True]
+    assert StoreRecords.open(run, 0).count == 1
+
+
+def test_an_opt_out_counts_before_the_reading_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop.make(tmp_path, "customer,item,time,ok\na,x,10,yes\n", consent_column="ok")
+    shop.read()
+    run = run_of(shop)
+    shop.write("customer,item,time,ok\na,x,10,no\n")
+
+    def crash(*_: Any) -> None:
+        raise InputError("No space left")
+
+    monkeypatch.setattr("fedcart.client.data.reading.save_kept", crash)
+    with pytest.raises(InputError):
+        shop.read()
+    assert np.load(run / OPTED_OUT).tolist() == [True]
+
+
+def test_a_run_keeps_the_customers_it_began_with(tmp_path: Path) -> None:
+    shop = Shop.make(tmp_path, HEAD + f"a,x,10\nb,y,{NOW - 5}\n")
+    shop.read()
+    view, run = open_view(shop.folder), run_of(shop)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    shop.write(HEAD + f"a,y,{NOW - 4}\nc,x,{NOW - 3}\n")
+    shop.read()
+    assert write_store_records(shop.folder, run, view.catalogue, NOW) == 2
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_learns_from_nothing_at_or_after_its_time(tmp_path: Path) -> None:
+    shop = Shop.make(tmp_path, HEAD + "a,x,10\na,y,20\nb,y,21\n")
+    shop.read()
+    run = tmp_path / "run"
+    run.mkdir()
+    assert write_store_records(shop.folder, run, open_view(shop.folder).catalogue, 20) == 1
+    assert open_records(run)[0].counts.tolist() == [1, 0]
+
+
+def test_records_of_another_numbering_stop_the_store(tmp_path: Path) -> None:
+    shop = Shop.make(tmp_path, HEAD + "a,x,10\nb,y,10\n")
+    shop.read()
+    run = run_of(shop)
+    (shop.folder.data / kept_module.FILE).unlink()
+    with pytest.raises(DataError, match="numbers customers otherwise") as caught:
+        shop.read()
+    assert str(run / "records") in str(caught.value.hint)
+    assert not (shop.folder.data / kept_module.FILE).exists()
 
 
 def test_a_query_for_new_rows_that_would_miss_an_opt_out_is_refused(tmp_path: Path) -> None:

@@ -397,7 +397,7 @@ def test_a_forgotten_customer_is_gone_from_data_records_and_lists(shop: Shop) ->
     from fedcart.client.data.records import write_store_records
     from fedcart.client.records import open_records
 
-    run = shop.directory / "runs" / "spring"
+    run = shop.directory / "plans" / "spring"
     run.mkdir(parents=True)
     write_store_records(shop.folder, run, CATALOGUE, 100 * DAY)
     number = open_view(shop.folder).number_of("c3")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fedcart.client.data.kept import load_kept, locked, save_kept
+from fedcart.client.data.records import with_records
 from fedcart.client.forget import STILL_HELD, forget
-from fedcart.client.records import RECORDS, open_records
 from fedcart.client.store_folder import StoreFolder
 from fedcart.shared.errors import DataError
 
@@ -30,16 +28,11 @@ def forget_customer(folder: StoreFolder, customer: str) -> str:
         if kept is None or number is None:
             raise DataError("no such customer was read, or they were forgotten before; nothing was erased")
         recorded = False
-        for directory in _with_records(folder.directory):
-            if number < open_records(directory)[0].customers:
+        for directory, customers in list(with_records(folder, kept)):
+            if number < customers:
                 forget(directory, [number], ledger)
                 recorded = True
         if not recorded:
             ledger.erased(1)
         save_kept(folder.data, kept.without(number))
     return STILL_HELD
-
-
-def _with_records(home: Path) -> list[Path]:
-    """The store's folder and those of its runs, where records were written."""
-    return [path for path in (home, *sorted((home / "runs").glob("*"))) if (path / RECORDS).is_dir()]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.client.data.kept import COLUMNS, Kept, load_kept, locked, save_kept
+from fedcart.client.data.records import carry_consent, with_records
 from fedcart.client.data.tables import store_extra
 from fedcart.client.settings import StoreSettings
 from fedcart.client.store_folder import StoreFolder
@@ -73,6 +74,8 @@ def read_new(folder: StoreFolder, *, everything: bool = False, now: int | None =
         kept, reading = _merge(before, rows, others, since, policy, at)
         consent = _consent(kept, policy, _consents(settings, policy, rows.consent))
         kept = replace(kept, consent=consent, settings=digest, told=_told(reading, at))
+        for directory, _ in with_records(folder, kept):
+            carry_consent(directory, kept, before)
         save_kept(folder.data, kept)
     return kept, reading
 
