@@ -124,6 +124,7 @@ def differences(document: Json) -> list[Json]:
                     "epsilon": MISSING if row["epsilon"] is None else plain(row["epsilon"]),
                     "trust": row["trust"] + (f", {row['size']}" if row["size"] else ""),
                     "against": one["against"],
+                    "metric": "full" if one["metric"] == MAIN else "sampled",
                     "difference": signed(one["difference"]) if known else MISSING,
                     "interval": f"{signed(one['low'])} to {signed(one['high'])}" if bounded else MISSING,
                     "customers": count(one["customers"]) if known else MISSING,

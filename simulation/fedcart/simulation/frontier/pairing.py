@@ -26,11 +26,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Customers:
-    """NDCG@10 of new items by method: `values[method]` is [customers], in the order of `keys` (sorted)."""
+    """NDCG@10 of new items by method, full ranking and among sampled candidates: each [customers], in the order of
+    `keys` (sorted)."""
 
     keys: tuple[Any, ...]
     held_out: bytes
     values: dict[str, Floats]
+    sampled: dict[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,18 @@ def customers(directory: Path, by_store: bool) -> Customers:
         tuple(keys[rows[index]] for index in order),
         held_out(frame, indptr, [int(rows[index]) for index in order]),
         {name: one.values[MAIN][order] for name, one in found.items()},
+        {name: ranked for name in methods if (ranked := sampled(frame, name, first[rows[order]])) is not None},
     )
+
+
+def sampled(frame: Any, method: str, pairs: npt.NDArray[np.int64]) -> Floats | None:
+    """[customers] NDCG@10 among the sampled candidates, of the customers whose first rows these are; None where the
+    split has no candidates for every one of them."""
+    column = f"{method}.candidates"
+    if column not in frame.columns:
+        return None
+    ranks = frame[column].to_numpy()[pairs]
+    return None if np.isnan(ranks).any() else metrics.single(ranks).values[MAIN]
 
 
 def held_out(frame: Any, indptr: npt.NDArray[np.int64], rows: Sequence[int]) -> bytes:
@@ -96,8 +109,11 @@ def held_out(frame: Any, indptr: npt.NDArray[np.int64], rows: Sequence[int]) -> 
     return digest.digest()
 
 
-def difference(one: Path, method: str, other: Path, against: str) -> tuple[tuple[Any, ...], Floats]:
-    """Customers and `method` of run `one` minus `against` of run `other`, customer by customer.
+def difference(
+    one: Path, method: str, other: Path, against: str, candidates: bool = False
+) -> tuple[tuple[Any, ...], Floats]:
+    """Customers and `method` of run `one` minus `against` of run `other`, customer by customer; `candidates`: ranked
+    among the sampled ones.
 
     Raises:
       DataError: the runs measured other customers or other items.
@@ -107,6 +123,8 @@ def difference(one: Path, method: str, other: Path, against: str) -> tuple[tuple
         a, b = customers(one, False), customers(other, False)
     if a.keys != b.keys or a.held_out != b.held_out:
         raise DataError(f"{one.name} and {other.name} measured other customers or items; they were not compared")
+    if candidates:
+        return a.keys, a.sampled[method] - b.sampled[against]
     return a.keys, a.values[method] - b.values[against]
 
 

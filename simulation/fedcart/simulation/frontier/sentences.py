@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedcart.simulation.frontier.grid import FLOOR
-from fedcart.simulation.frontier.results import MAIN, Json
+from fedcart.simulation.frontier.results import MAIN, SAMPLED, Json
 from fedcart.simulation.frontier.table import ALONE, FLOOR_NAME, best, epsilons
 from fedcart.simulation.frontier.words import epsilons as eps
 from fedcart.simulation.frontier.words import listed, method_name
@@ -40,8 +40,9 @@ def headline(document: Json) -> Headline:
     leaders = [best(rows, epsilon=epsilon, trust=trust) for epsilon in epsilons(rows)]
     shown = [row for row in leaders if row is not None]
     finding, verdict = against_content(shown)
-    rest = [*beside(rows, trust, ALONE, "each store alone, which needs no noise")]
-    rest += [*beside(rows, trust, FLOOR_NAME, "popularity under the same ε"), *ceiling(document, shown, size)]
+    rest = beside(rows, trust, "content", "Against content among 1 + 99 sampled candidates", SAMPLED[0])
+    rest += beside(rows, trust, ALONE, "Against each store alone, which needs no noise")
+    rest += [*beside(rows, trust, FLOOR_NAME, "Against popularity under the same ε"), *ceiling(document, shown, size)]
     if len({row["learner"] for row in rows}) > 1:
         rest.append("The best learner of each ε was picked with the results in hand.")
     return Headline(f"{who}, trust {trust}.", finding, rest, verdict)
@@ -68,9 +69,10 @@ def main_trust(rows: Sequence[Json]) -> str | None:
     return found[0] if found else None
 
 
-def pair(row: Json, against: str) -> Json | None:
+def pair(row: Json, against: str, metric: str = MAIN) -> Json | None:
     """The paired difference of a row; None where it was not computed."""
-    return next((one for one in row["paired"] if one["against"] == against and "why" not in one), None)
+    wanted = (against, metric)
+    return next((one for one in row["paired"] if (one["against"], one["metric"]) == wanted and "why" not in one), None)
 
 
 def against_content(leaders: Sequence[Json]) -> tuple[str, Literal["gain", "none", "loss"]]:
@@ -112,12 +114,12 @@ def at(row: Json, one: Json) -> str:
     )
 
 
-def beside(rows: Sequence[Json], trust: str, against: str, words: str) -> list[str]:
+def beside(rows: Sequence[Json], trust: str, against: str, words: str, metric: str = MAIN) -> list[str]:
     """Each learner beside an opponent, `words`, at every epsilon of the trust."""
     found = []
     for learner in dict.fromkeys(row["learner"] for row in rows if row["learner"] != FLOOR):
         mine = [row for row in rows if row["learner"] == learner and row["trust"] == trust]
-        pairs = [(row["epsilon"], one["verdict"]) for row in mine if (one := pair(row, against)) is not None]
+        pairs = [(row["epsilon"], one["verdict"]) for row in mine if (one := pair(row, against, metric)) is not None]
         sides = {1: "better", 0: "not measurably different", -1: "worse"}
         parts = [
             f"{side} at {eps(e for e, verdict in pairs if verdict == sign)}"
@@ -125,7 +127,7 @@ def beside(rows: Sequence[Json], trust: str, against: str, words: str) -> list[s
             if any(verdict == sign for _, verdict in pairs)
         ]
         if parts:
-            found.append(f"Against {words}, {learner} is {listed(parts)}.")
+            found.append(f"{words}, {learner} is {listed(parts)}.")
     return found
 
 

@@ -56,28 +56,31 @@ def learner_row(experiment: Experiment, found: dict[str, Found], group: Sequence
     if cell.learner == FLOOR or cell.trust == "none":
         del against[FLOOR_NAME]
     row["paired"] = [
-        one for name, method in against.items() if (one := compare(experiment, found, group, name, method)) is not None
+        one
+        for metric in (MAIN, SAMPLED[0])
+        for name, method in against.items()
+        if (one := compare(experiment, found, group, name, method, metric)) is not None
     ]
     return row
 
 
 def compare(
-    experiment: Experiment, found: dict[str, Found], group: Sequence[Found], name: str, method: str
+    experiment: Experiment, found: dict[str, Found], group: Sequence[Found], name: str, method: str, metric: str
 ) -> Json | None:
-    """The group minus content, the floor or each store alone; None while that is not there for
-    every seed of the group; `why` where the two cannot be paired."""
+    """The group minus content, the floor or each store alone; None while that is not there for every seed of the
+    group, or the split has no candidates; `why` where the two cannot be paired."""
     parts = []
     for one in group:
         other = found.get(opponent(experiment, one.cell, name).name)
-        if other is None or measures(other.run, method) is None:
+        if other is None or (measures(other.run, method) or {}).get(metric) is None:
             return None
         parts.append((one, other))
     try:
-        pairs = [difference(one.directory, "federated", other.directory, method) for one, other in parts]
+        pairs = [difference(a.directory, "federated", b.directory, method, metric != MAIN) for a, b in parts]
     except DataError as error:
-        return {"against": name, "metric": MAIN, "why": error.message}
+        return {"against": name, "metric": metric, "why": error.message}
     result = paired(pairs, experiment.base.evaluate.replicates)
-    return {"against": name, "metric": MAIN, **asdict(result), "verdict": result.verdict}
+    return {"against": name, "metric": metric, **asdict(result), "verdict": result.verdict}
 
 
 def opponent(experiment: Experiment, cell: Cell, name: str) -> Cell:

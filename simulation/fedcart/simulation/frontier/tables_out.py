@@ -56,7 +56,7 @@ def paired(row: Json) -> Json:
     found: Json = {}
     for one in row.get("paired", []):
         name = f"minus_{one['against'].replace(' ', '_')}"
-        if "why" not in one:
+        if "why" not in one and one["metric"] == MAIN:
             found |= {name: one["difference"], f"{name}_low": one["low"], f"{name}_high": one["high"]}
     return found
 
