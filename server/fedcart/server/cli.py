@@ -7,32 +7,58 @@ from pathlib import Path
 
 import click
 
+from fedcart.server.coalition.commands import invite, new, roster, serve, set_state, train
+
 PLAN_EXAMPLE = """\b
 Examples:
+  fedcart coalition plan demo --epsilon 4
   fedcart coalition plan plan.toml --catalogue catalogue.json
   fedcart coalition plan plan.toml --catalogue catalogue.json --key coordinator.key --out plans/spring
 """
 
 
-@click.group(epilog="Example: fedcart coalition plan plan.toml --catalogue catalogue.json")
+@click.group(epilog="Example: fedcart coalition new demo --catalogue items.csv")
 def coalition() -> None:
-    """Plan what stores train together, and show what it will cost."""
+    """Start a coalition, plan what its stores train together, and train it."""
+
+
+for command in (new, invite, roster, set_state, serve, train):
+    coalition.add_command(command, "set" if command is set_state else None)
 
 
 @coalition.command(epilog=PLAN_EXAMPLE)
-@click.argument("plan_file", metavar="PLAN.toml", type=click.Path(path_type=Path))
-@click.option(
-    "--catalogue", "catalogue_file", required=True, metavar="FILE", type=click.Path(path_type=Path), help="Item list."
-)
+@click.argument("plan_file", metavar="NAME|PLAN.toml", type=click.Path(path_type=Path))
+@click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), help="Of a coalition's plan, a customer.")
+@click.option("--learner", default="spectral", show_default=True, help="Of a coalition's plan.")
+@click.option("--trust", type=click.Choice(["local", "distributed", "none"]), help="Else distributed from 3 stores on.")
+@click.option("--customers-bound", type=click.IntRange(min=1), help="Else 10,000 a store; public.")
+@click.option("--catalogue", "catalogue_file", metavar="FILE", type=click.Path(path_type=Path), help="Item list.")
 @click.option("--key", metavar="FILE", type=click.Path(path_type=Path), help="The coordinator's key, to sign with.")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new directory for the signed plan.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def plan(plan_file: Path, catalogue_file: Path, key: Path | None, out: Path | None, as_json: bool) -> None:
+def plan(
+    plan_file: Path,
+    epsilon: float | None,
+    learner: str,
+    trust: str | None,
+    customers_bound: int | None,
+    catalogue_file: Path | None,
+    key: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Show what a run will cost, and sign the plan.
 
-    Without --key and --out it only shows. With them it writes plan.json, catalogue.json and plan.signatures.json, all
-    or none, and never over another plan.
+    With a coalition's NAME it is signed for the stores that have joined, and shown to them; --epsilon writes a new
+    NAME/plan.toml first, without it the file is taken as it is. With PLAN.toml and without --key and --out it only
+    shows. With them it writes plan.json, catalogue.json and plan.signatures.json, all or none, and never over another
+    plan.
     """
+    if plan_file.is_dir():
+        from fedcart.server.coalition.plan_command import plan_for
+
+        plan_for(plan_file, epsilon, learner, trust, customers_bound, as_json)
+        return
     from fedcart.server.plan_file import read_plan, write_plan
     from fedcart.shared.canonical import content_hash
     from fedcart.shared.catalogue import Catalogue
@@ -41,6 +67,8 @@ def plan(plan_file: Path, catalogue_file: Path, key: Path | None, out: Path | No
     from fedcart.shared.errors import ConfigError
     from fedcart.shared.identity import Identity
 
+    if catalogue_file is None:
+        raise ConfigError(f"{plan_file}: no item list; nothing was planned", "--catalogue FILE, or a coalition's NAME")
     if (key is None) != (out is None):
         given, missing = ("--out", "--key") if key is None else ("--key", "--out")
         raise ConfigError(f"{given} without {missing}; nothing was written", "a plan is written signed or not at all")

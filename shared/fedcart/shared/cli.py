@@ -23,7 +23,7 @@ SUMMARIES = {
     "frontier": "Measure accuracy against epsilon: learners x epsilons x trust x seeds, each cell one simulation.",
     "data": "List, describe, fetch and make data sets.",
     "learners": "List the algorithms and their hyper-parameters.",
-    "coalition": "Plan what stores train together, and show what it will cost.",
+    "coalition": "Start a coalition, plan what its stores train together, and train it.",
     "store": "A store's side: its data, what a plan costs it, and what its customers are shown.",
 }
 """One line a built-in command, so that --help loads none of them; a test compares them with the commands."""

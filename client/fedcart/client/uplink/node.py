@@ -89,6 +89,11 @@ class StoreNode:
         with self._lock:
             return self._state
 
+    def configure(self, config: UserConfig) -> None:
+        """Change the node's configuration from the next message on."""
+        with self._lock:
+            self._config = dict(config)
+
     def start(self) -> None:
         """Run in a background thread."""
         if self._thread is not None and self._thread.is_alive():
@@ -200,6 +205,8 @@ class StoreNode:
     def _answer(self, message: Message) -> Message:
         """The app's reply; an exception leaves as its class."""
         assert self._context is not None
+        with self._lock:
+            self._context.node_config = self._config
         try:
             return self._app(message, self._context)
         except Exception as error:

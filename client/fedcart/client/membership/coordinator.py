@@ -1,0 +1,106 @@
+"""Questions to the coordinator outside of rounds, signed by the store's identity."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fedcart.client.membership.files import MemberFiles
+from fedcart.client.uplink import create_node_key, load_node_key
+from fedcart.shared.errors import ConfigError, PrivacyRefused, ProtocolError
+from fedcart.shared.flower_compat.fleet import Unreachable, http_client, public_pem
+from fedcart.shared.identity import Identity
+from fedcart.shared.invitation import APPROVE, JOIN, PLAN, Invitation, Membership, ask
+from fedcart.shared.policy import Policy
+from fedcart.shared.storage import replace_bytes
+
+TIMEOUT_S = 30.0
+NO_KEY = re.compile(r'^coordinator_key\s*=\s*""', re.MULTILINE)
+
+
+def post(membership: Membership, path: str, identity: Identity, document: dict[str, Any]) -> dict[str, Any]:
+    """The coordinator's answer.
+
+    Raises:
+      Unreachable: there is none.
+      ProtocolError: it is no.
+    """
+    with http_client(membership.address, membership.authority.encode(), TIMEOUT_S) as client:
+        try:
+            response = client.post(path, content=ask(identity, path, document))
+        except httpx.TransportError as error:
+            raise Unreachable(
+                f"the coordinator at {membership.address} could not be reached ({type(error).__name__}: {error}); "
+                "nothing was changed"
+            ) from None
+    if response.status_code != 200:
+        raise ProtocolError(f"the coordinator refused {path} with status {response.status_code}")
+    try:
+        found = response.json()
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise ProtocolError(f"the coordinator's answer to {path} cannot be read")
+    return found
+
+
+def join(files: MemberFiles, invitation: Invitation) -> None:
+    """Become a member: the node's key is made here, and only public parts travel. Doing it again is harmless.
+
+    Raises:
+      PrivacyRefused: the policy pins another coordinator.
+      ConfigError: the store is in another coalition.
+      ProtocolError: the invitation is unknown or was used by another.
+    """
+    policy = files.folder.policy()
+    pinned = policy.trust.coordinator_key
+    if pinned and pinned != invitation.coordinator_key:
+        raise PrivacyRefused(
+            f"{files.policy_file} pins another coordinator_key than the invitation's; nothing was joined",
+            "compare both with what the coordinator told you",
+        )
+    membership = Membership.of(invitation)
+    if files.membership_file.exists() and files.membership() != membership:
+        raise ConfigError(f"{files.folder.directory} is in a coalition already; nothing was joined")
+    key = load_node_key(files.node_key) if files.node_key.exists() else create_node_key(files.node_key)
+    with files.folder.open_ledger() as ledger:
+        genesis = ledger.genesis
+    document = {"token": invitation.token, "ledger": genesis, "node_key": public_pem(key).decode()}
+    post(membership, JOIN, files.folder.identity(), document)
+    membership.save(files.membership_file)
+
+
+def pin_coordinator(path: Path, key: str) -> None:
+    """Write a coordinator's key into a policy that pins none; nothing else of the file changes.
+
+    Raises:
+      ConfigError: the file pins one, or has no such line.
+    """
+    before = path.read_text(encoding="utf-8")
+    after, count = NO_KEY.subn(f'coordinator_key = "{key}"', before)
+    if count != 1:
+        raise ConfigError(f'{path}: no line coordinator_key = ""; it was not changed', "set [trust] coordinator_key")
+    replace_bytes(path, after.encode())
+    path.chmod(0o600)
+    Policy.load(path)
+
+
+def fetch_plan(files: MemberFiles, identity: Identity, have: str) -> tuple[str, dict[str, str]] | None:
+    """(name, file name -> text) of the published plan; None when it is `have` or there is none."""
+    found = post(files.membership(), PLAN, identity, {"have": have})
+    if not found:
+        return None
+    name, texts = found.get("name"), found.get("files")
+    if not isinstance(name, str) or not re.fullmatch(r"[0-9a-f]{16}", name) or not isinstance(texts, dict):
+        raise ProtocolError("the coordinator's plan cannot be read; nothing was approved")
+    return name, {str(key): str(value) for key, value in texts.items()}
+
+
+def send_approval(files: MemberFiles, identity: Identity, plan_hash: str, countersignature: str) -> None:
+    """Hand in the store's countersignature."""
+    document = {"plan_hash": plan_hash, "countersignature": countersignature}
+    post(files.membership(), APPROVE, identity, document)

@@ -1,0 +1,50 @@
+"""Read what is new at the store's source and write the records of a plan's run, in a process of its own.
+
+Reading tables takes some 250 MB (pandas, pyarrow) that a process never gives back; a store that waits for messages
+should be small. So the node's process starts this one and forgets it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from fedcart.shared.errors import DataError, FedcartError
+
+LONGEST_S = 24 * 3600
+
+
+def make_ready(home: Path, place: Path) -> None:
+    """Make the store in `home` ready for the plan in `place`, in a child process.
+
+    Raises:
+      DataError: it failed; the reason is the child's own line.
+    """
+    command = [sys.executable, "-m", "fedcart.client.membership.ready", str(home), str(place)]
+    done = subprocess.run(  # noqa: S603  our own module
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST_S
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        raise DataError(f"the store's data could not be read: {lines[-1]}; nothing was approved or released")
+
+
+def _main(home: str, place: str) -> int:
+    from fedcart.client.data.reading import read_new
+    from fedcart.client.data.records import write_store_records
+    from fedcart.client.store_folder import StoreFolder
+    from fedcart.shared.agreement import Agreement
+
+    folder, agreement = StoreFolder.open(Path(home)), Agreement.open(Path(place))
+    try:
+        read_new(folder)
+        write_store_records(folder, Path(place), agreement.catalogue, agreement.plan.as_of)
+    except FedcartError as error:
+        print(error.message, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

@@ -1,0 +1,240 @@
+"""A store that takes part: its node, and beside it the plans that it is shown, checked, approved and made ready.
+
+Embeddable: `start` and `stop`, or `run` in a thread of your own. Policy, ledger and keys are the store's files;
+whatever comes from the coordinator is checked against them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from fedcart.client.approve import accept, look
+from fedcart.client.gate import Surroundings
+from fedcart.client.masking import LedgerHead, StoreMasks
+from fedcart.client.membership.coordinator import fetch_plan, send_approval
+from fedcart.client.membership.files import MemberFiles
+from fedcart.client.membership.ready import make_ready
+from fedcart.client.store_folder import NUMBER, StoreFolder
+from fedcart.client.uplink import NodeState, StoreNode, load_node_key
+from fedcart.client.witness import pinned_coordinator
+from fedcart.shared.agreement import CATALOGUE, PLAN, Agreement
+from fedcart.shared.errors import FedcartError, PrivacyRefused, ProtocolError
+from fedcart.shared.flower_compat.fleet import FleetLink
+from fedcart.shared.identity import fingerprint
+from fedcart.shared.policy import Policy
+from fedcart.shared.roster import ROSTER, Roster
+from fedcart.shared.signatures import SIGNATURES, PlanSignatures
+from fedcart.shared.storage import replace_bytes
+
+log = logging.getLogger("fedcart.store")
+LOOK_S = 2.0
+"""Seconds between two questions for a new plan."""
+FILES = (PLAN, CATALOGUE, SIGNATURES, ROSTER)
+
+
+class StoreProcess:
+    """One store's part in its coalition. Nothing runs before `start` or `run`."""
+
+    def __init__(
+        self, directory: Path, *, look_s: float = LOOK_S, ready: Callable[[Path, Path], None] = make_ready
+    ) -> None:
+        """
+        Args:
+          look_s: seconds between two questions for a new plan.
+          ready: (store's folder, plan's directory): reads the store's data and writes the run's records there.
+
+        Raises:
+          ConfigError: the folder is no store, or has joined no coalition.
+        """
+        from fedcart.client.app import make_app
+
+        self._files = MemberFiles(StoreFolder.open(directory.resolve()))
+        membership, self._identity = self._files.membership(), self._files.folder.identity()
+        key, authority = load_node_key(self._files.node_key), membership.authority.encode()
+        self._make_ready = ready
+        self._look_s, self._shown, self._ready, self._trouble = look_s, "", "", ""
+        self._masks: tuple[str, StoreMasks] | None = None
+        self._masks_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._node = StoreNode(
+            lambda: FleetLink(membership.address, authority, key, self._identity.sign),
+            make_app(self._around),
+            {},
+            memory=self._files.node_memory,
+        )
+
+    @property
+    def state(self) -> NodeState:
+        """The node's."""
+        return self._node.state
+
+    @property
+    def plan(self) -> str:
+        """Name of the plan that it is ready for; empty before."""
+        return self._ready
+
+    def start(self) -> None:
+        """Run in background threads."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self.run, args=(self._stop,), name="fedcart-plans", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and erase the secrets of secure aggregation."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(60)
+
+    def run(self, stop: threading.Event) -> None:
+        """Take part until told to stop."""
+        self._node.start()
+        try:
+            while True:
+                try:
+                    self._look_for_plan()
+                    self._trouble = ""
+                except FedcartError as error:
+                    if error.message != self._trouble:
+                        log.error("%s", error)
+                    self._trouble = error.message
+                if stop.wait(self._look_s):
+                    return
+        finally:
+            self._node.stop()
+            with self._masks_lock:
+                if self._masks is not None:
+                    self._masks[1].close()
+                self._masks = None
+
+    # --- plans
+
+    def _look_for_plan(self) -> None:
+        """Fetch what is new; approve it where the policy says so unasked; get ready once it is countersigned."""
+        found = fetch_plan(self._files, self._identity, self._shown)
+        if found is not None:
+            self._keep(*found)
+        name = self._shown
+        if name == self._ready:
+            return
+        place = self._files.plan(name)
+        countersignature = self._approved(place)
+        agreement = Agreement.open(place)
+        self._make_ready(self._files.folder.directory, place)
+        send_approval(self._files, self._identity, agreement.plan_hash, countersignature)
+        self._node.configure({"records": str(place), "store": NUMBER})
+        self._ready = name
+        log.info("ready for plan %s", name)
+
+    def _keep(self, name: str, texts: dict[str, str]) -> None:
+        """Write a plan's files; those of a plan that was shown before stay, with the store's countersignature."""
+        if set(texts) != set(FILES):
+            raise ProtocolError("a plan without all of its files; nothing was approved")
+        place = self._files.plan(name)
+        if not (place / ROSTER).exists():
+            place.mkdir(parents=True, exist_ok=True)
+            for file in FILES:
+                replace_bytes(place / file, texts[file].encode())
+        self._shown = name
+
+    def _approved(self, place: Path) -> str:
+        """This store's countersignature.
+
+        Raises:
+          PrivacyRefused: the policy refuses the plan or its roster, or a person has to approve it first.
+        """
+        policy, own = self._files.folder.policy(), self._identity.public.hex()
+        if not policy.trust.coordinator_key:
+            raise PrivacyRefused(
+                f"{self._files.policy_file} pins no coordinator_key: anybody could have signed a plan; nothing was "
+                "approved",
+                "set [trust] coordinator_key to the key that the coordinator told you",
+            )
+        with self._files.folder.open_ledger() as ledger:
+            check_roster(Roster.load(place / ROSTER), own, ledger.genesis)
+            seen = look(place, policy, ledger, self._identity)
+            if seen.agreement.plan.trust == "distributed":
+                known_keys(Roster.load(place / ROSTER), policy, own)
+            signed = PlanSignatures.load(place / SIGNATURES)
+            if own not in signed.countersignatures:
+                seen.require()
+                if not policy.approve.auto:
+                    raise PrivacyRefused(
+                        f"plan {place.name} waits for a person's approval; nothing was approved or released",
+                        f"fedcart store approve {place} --policy {self._files.policy_file} "
+                        f"--ledger {self._files.folder.ledger_file} --key …",
+                    )
+                signed = accept(seen, ledger, self._identity)
+        return signed.countersignatures[own]
+
+    # --- what it brings to the gate
+
+    def _around(self, directory: str, store: int) -> Surroundings:
+        policy, folder = self._files.folder.policy(), self._files.folder
+        return Surroundings(
+            policy=policy,
+            open_ledger=folder.open_ledger,
+            masks=self._masks_of(Path(directory), policy),
+            coordinator=pinned_coordinator(directory, policy),
+        )
+
+    def _masks_of(self, place: Path, policy: Policy) -> StoreMasks | None:
+        """Its part in secure aggregation of a plan, kept in this process's memory as long as the plan is."""
+        agreement = Agreement.open(place)
+        if agreement.plan.trust != "distributed":
+            return None
+        with self._masks_lock:
+            if self._masks is not None and self._masks[0] == place.name:
+                return self._masks[1]
+            if self._masks is not None:
+                self._masks[1].close()
+                self._masks = None
+            roster, own = Roster.load(place / ROSTER), self._identity.public.hex()
+            journal = self._files.journal(place.name)
+            journal.parent.mkdir(mode=0o700, exist_ok=True)
+            made = StoreMasks(
+                agreement,
+                roster.stores.index(own),
+                self._identity,
+                journal,
+                LedgerHead(self._files.folder.ledger_file, self._files.folder.open_ledger),
+                known=known_keys(roster, policy, own),
+                roster_root=policy.trust.roster_root,
+            )
+            self._masks = (place.name, made)
+            return made
+
+
+def check_roster(roster: Roster, own: str, genesis: str) -> None:
+    """Refuse a roster that does not name this store and its ledger, or names it twice. Raises PrivacyRefused."""
+    if roster.stores.count(own) != 1 or roster.ledgers[roster.stores.index(own)] != genesis:
+        raise PrivacyRefused("the plan's roster does not name this store with its ledger; nothing was approved")
+    if len(set(roster.stores)) != len(roster.stores):
+        raise PrivacyRefused("the plan's roster names a store twice; nothing was approved")
+
+
+def known_keys(roster: Roster, policy: Policy, own: str) -> list[bytes]:
+    """Public keys of the roster that this store knows not to be invented: itself, and those its policy names.
+
+    With a pinned roster_root all of that roster's are.
+
+    Raises:
+      PrivacyRefused: the policy names none and pins no roster: a coordinator could have invented all the others.
+    """
+    keys = [bytes.fromhex(key) for key in roster.stores]
+    if policy.trust.roster_root:
+        if policy.trust.roster_root != roster.hash:
+            raise PrivacyRefused("the plan's roster is not the one that [trust] roster_root pins; nothing was approved")
+        return keys
+    known = [key for key in keys if key.hex() == own or fingerprint(key) in policy.trust.known_stores]
+    if len(known) < 2:
+        raise PrivacyRefused(
+            f"the policy knows none of the other stores in roster {roster.hash}: the coordinator could have invented "
+            "them; nothing was approved",
+            "compare the roster's hash, or stores' fingerprints, with the other stores and set [trust] roster_root or "
+            "known_stores",
+        )
+    return known

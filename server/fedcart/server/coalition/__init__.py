@@ -1,0 +1,1 @@
+"""A coalition at its coordinator: its folder, who is invited and who is in, plans for them, and serving them."""

@@ -1,0 +1,167 @@
+"""`coalition serve`: the listener for stores, who may call it, and one run at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedcart.server.coalition.control import Control, Say
+from fedcart.server.coalition.doors import Doors, approvals
+from fedcart.server.coalition.folder import MEMBERS, CoalitionFolder, Member
+from fedcart.server.listener import Guard, Listener, Members, server_context
+from fedcart.server.tls_files import SERVER, SERVER_KEY
+from fedcart.shared.errors import FedcartError, ProtocolError
+from fedcart.shared.flower_compat import SUPERLINK_NODE_ID, Context, RecordDict, UserConfig
+from fedcart.shared.flower_compat.link import Link
+from fedcart.shared.roster import ROSTER, Roster
+from fedcart.shared.storage import file_version
+
+log = logging.getLogger("fedcart.coalition")
+LOOK_S = 0.5
+"""Seconds between two looks at the list of members, and at what a run waits for."""
+DEADLINE_S = 300.0
+"""Seconds that a flow of a round may take."""
+
+
+class Service:
+    """One coalition, served. Close it."""
+
+    def __init__(self, folder: CoalitionFolder, host: str, port: int | None = None) -> None:
+        """Listen for stores on host:port, and for the operator on a socket of this machine.
+
+        Args:
+          port: None = the coalition's; 0 = any.
+
+        Raises:
+          InputError: the address cannot be bound, or the certificate cannot be used.
+        """
+        self._folder, self._link, self._members = folder, Link(), Members()
+        self._lock, self._running = threading.Lock(), threading.Lock()
+        self._seen: object = None
+        context = server_context(folder.tls / SERVER, folder.tls / SERVER_KEY)
+        doors = Doors(folder, self.sync_members).doors()
+        guard = Guard(self._link.app, self._members, doors, self._link.wait_for_message)
+        self.sync_members()
+        self.listener = Listener(guard, host, folder.about().port if port is None else port, context)
+        self.listener.start()
+        try:
+            self._control = Control(folder.directory, self._asked)
+        except BaseException:
+            self.listener.stop()
+            raise
+
+    def close(self) -> None:
+        """Serve no more. A run in progress goes on from its last finished round next time."""
+        self._control.close()
+        self.listener.stop()
+
+    def serve(self, stop: threading.Event) -> None:
+        """Follow changes of the list of members until told to stop."""
+        while not stop.wait(LOOK_S):
+            self.sync_members()
+
+    def sync_members(self) -> None:
+        """Let in who has joined, and out who was suspended or removed, as members.json says now."""
+        with self._lock:
+            version = file_version(str(self._folder.directory / MEMBERS))
+            if version == self._seen:
+                return
+            self._seen = version
+            wanted = {member.node_key.encode(): bytes.fromhex(member.key) for member in self._folder.joined()}
+            for key in [key for key in self._members.keys if key not in wanted]:
+                del self._members.keys[key]
+                self._link.remove_member(key)
+            for key, identity in wanted.items():
+                self._link.add_member(key)
+                self._members.keys[key] = identity
+
+    # --- what the operator asks
+
+    def _asked(self, question: Mapping[str, Any], say: Say) -> None:
+        if question.get("do") != "train":
+            say({"event": "failed", "message": "unknown question", "exit_code": 2})
+            return
+        if not self._running.acquire(blocking=False):
+            say({"event": "failed", "message": "a run is in progress; nothing was started", "exit_code": 2})
+            return
+        try:
+            self._train(float(question.get("wait_s", 60.0)), float(question.get("deadline_s", DEADLINE_S)), say)
+        except FedcartError as error:
+            log.error("%s", error.message)
+            say({"event": "failed", "message": error.message, "hint": error.hint, "exit_code": error.exit_code})
+        except Exception as error:
+            log.exception("the run failed")
+            say({"event": "failed", "message": f"the run raised {type(error).__name__}", "exit_code": 1})
+        finally:
+            self._running.release()
+
+    def _train(self, wait_s: float, deadline_s: float, say: Say) -> None:
+        from fedcart.server.app import app
+
+        place = self._folder.published()
+        if place is None:
+            raise ProtocolError("no plan is published; nothing was run", "fedcart coalition plan NAME --epsilon E")
+        self._wait_for_approvals(place, wait_s, say)
+        grid = self._link.start_run()
+        watching = _Rounds(say)
+        logger = logging.getLogger("fedcart.rounds")
+        logger.addHandler(watching)
+        logger.setLevel(logging.INFO)
+        try:
+            config: UserConfig = {"run-dir": str(place), "deadline-s": deadline_s}
+            app(grid=grid, context=Context(grid.run.run_id, SUPERLINK_NODE_ID, {}, RecordDict(), config))
+        finally:
+            logger.removeHandler(watching)
+            self._link.finish_run(grid)
+        say({"event": "done", "directory": str(place)})
+
+    def _wait_for_approvals(self, place: Path, wait_s: float, say: Say) -> None:
+        """Until every store of the plan's roster countersigned it.
+
+        Raises:
+          ProtocolError: some did not in time.
+        """
+        names = {member.key: member.name for member in self._folder.members()}
+        roster, until, told = Roster.load(place / ROSTER), time.monotonic() + wait_s, None
+        while missing := [names.get(key, key[:16]) for key in roster.stores if key not in approvals(place)]:
+            if missing != told:
+                say({"event": "waiting", "stores": missing})
+                told = missing
+            if time.monotonic() > until:
+                raise ProtocolError(
+                    f"{', '.join(missing)} did not approve the plan within {wait_s:g} s; nothing was run",
+                    "see each store's log: fedcart store run",
+                )
+            time.sleep(LOOK_S / 2)
+
+
+class _Rounds(logging.Handler):
+    """Says each finished round."""
+
+    FIELDS = ("round", "rounds", "stage", "seconds", "stores", "failures", "upload_bytes", "aggregation")
+
+    def __init__(self, say: Say) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "round"):
+            self._say({"event": "round", **{name: getattr(record, name, None) for name in self.FIELDS}})
+
+
+def listed(members: list[Member]) -> list[dict[str, str]]:
+    """Members for people and --json: public parts only."""
+    from fedcart.shared.identity import fingerprint
+
+    return [
+        {
+            "store": member.name,
+            "state": member.state,
+            "fingerprint": fingerprint(bytes.fromhex(member.key)) if member.key else "",
+        }
+        for member in members
+    ]

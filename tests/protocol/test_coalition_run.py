@@ -1,0 +1,213 @@
+"""A coalition's whole way with three stores: joined by invitation, a plan approved by policy, trained by SA1."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedcart.client.membership.demo import Demo
+from fedcart.client.membership.files import MemberFiles
+from fedcart.client.records import open_records
+from fedcart.client.store_folder import StoreFolder
+from fedcart.client.store_process import StoreProcess, check_roster, known_keys
+from fedcart.server.checkpoint import read_lines
+from fedcart.server.coalition.control import question
+from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
+from fedcart.server.coalition.planning import publish, write_plan_file
+from fedcart.server.coalition.service import Service
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import PrivacyRefused
+from fedcart.shared.identity import fingerprint
+from fedcart.shared.ledger.ledger import Ledger
+from fedcart.shared.policy import Coordination, Limits, Policy
+from fedcart.shared.roster import Roster
+
+NAMES = ("north", "south", "west")
+ITEMS = tuple(f"item{i}" for i in range(20))
+
+
+def write_sales(path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = ["customer,item,time,store"]
+    for store in NAMES:
+        for customer in range(12):
+            for item in rng.choice(20, 5, replace=False):
+                rows.append(f"{store}{customer},item{item},2026-01-{1 + int(rng.integers(28)):02d},{store}")
+    path.write_text("\n".join(rows) + "\n")
+
+
+@contextmanager
+def served(tmp_path: Path) -> Iterator[tuple[CoalitionFolder, Service]]:
+    """A coalition on a free port of this machine: the port is known before it is made, as its operator's is."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder = create_coalition(tmp_path / "demo", Catalogue(ITEMS, "given"), ["127.0.0.1"], port)
+    service = Service(folder, "127.0.0.1")
+    try:
+        yield folder, service
+    finally:
+        service.close()
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
+    """All in this process, but for the stores' reading; the transport is TLS on loopback."""
+    write_sales(tmp_path / "sales.csv")
+    said: list[str] = []
+    with served(tmp_path) as (folder, service):
+        paths = folder.invite(NAMES, tmp_path)
+        folders = Demo(paths, tmp_path / "stores", tmp_path / "sales.csv", said.append).prepare()
+        assert [member.state for member in folder.members()] == ["joined"] * 3
+        write_plan_file(folder, epsilon=4.0, learner="popularity", trust=None, customers_bound=1000)
+        _, place = publish(folder)
+        stores = [StoreProcess(found.directory, look_s=0.2) for found in folders]
+        for store in stores:
+            store.start()
+        try:
+            told = list(question(folder.directory, {"do": "train", "wait_s": 120}))
+        finally:
+            for store in stores:
+                store.stop()
+        service.sync_members()
+    assert told[-1] == {"event": "done", "directory": str(place)}
+    [line] = read_lines(place)
+    assert (line["stores"], line["aggregation"]) == (3, "SA1")
+    for found in folders:
+        identity = found.identity()
+        with Ledger.open(found.ledger_file, identity) as ledger:
+            assert 0 < ledger.epsilon(1e-5) <= 4
+        histories, _ = open_records(MemberFiles(found).plan(place.name))
+        assert histories.customers == 12
+    assert any("approves unasked" in line for line in said)
+
+
+# --- what a store refuses
+
+
+def policy(**trust: object) -> Policy:
+    return Policy(limits=Limits(epsilon_total=8.0), trust=Coordination(**trust))  # type: ignore[arg-type]
+
+
+def a_roster() -> Roster:
+    return Roster(coordinator="0" * 64, stores=("1" * 64, "2" * 64, "3" * 64), ledgers=("a" * 64,) * 3)
+
+
+def test_a_roster_that_nobody_vouches_for_is_refused() -> None:
+    roster = a_roster()
+    with pytest.raises(PrivacyRefused, match="could have invented"):
+        known_keys(roster, policy(), "1" * 64)
+    with pytest.raises(PrivacyRefused, match="could have invented"):
+        known_keys(roster, policy(known_stores=("f" * 64,)), "1" * 64)
+    with pytest.raises(PrivacyRefused, match="roster_root"):
+        known_keys(roster, policy(roster_root="f" * 64), "1" * 64)
+    assert len(known_keys(roster, policy(roster_root=roster.hash), "1" * 64)) == 3
+    one = fingerprint(bytes.fromhex("2" * 64))
+    assert known_keys(roster, policy(known_stores=(one,)), "1" * 64) == [bytes.fromhex(x * 64) for x in "12"]
+
+
+def test_a_roster_without_this_store_or_with_another_ledger_is_refused() -> None:
+    roster = a_roster()
+    check_roster(roster, "1" * 64, "a" * 64)
+    for own, genesis in (("4" * 64, "a" * 64), ("1" * 64, "b" * 64)):
+        with pytest.raises(PrivacyRefused, match="does not name this store"):
+            check_roster(roster, own, genesis)
+    twice = Roster(coordinator="0" * 64, stores=("1" * 64, "2" * 64, "2" * 64), ledgers=("a" * 64,) * 3)
+    with pytest.raises(PrivacyRefused, match="twice"):
+        check_roster(twice, "1" * 64, "a" * 64)
+
+
+def test_a_plan_that_a_person_must_approve_waits_and_an_unpinned_coordinator_is_refused(tmp_path: Path) -> None:
+    write_sales(tmp_path / "sales.csv")
+    with served(tmp_path) as (folder, _):
+        paths = folder.invite(NAMES, tmp_path)
+        folders = Demo(paths, tmp_path / "stores", tmp_path / "sales.csv", lambda _: None).prepare()
+        for number, (old, new) in enumerate(
+            [("auto = true", "auto = false"), ('coordinator_key = "', 'coordinator_key = "" # ')]
+        ):
+            file = MemberFiles(folders[number]).policy_file
+            file.write_text(file.read_text().replace(old, new))
+        write_plan_file(folder, epsilon=4.0, learner="popularity", trust=None, customers_bound=1000)
+        publish(folder)
+        for number, reason in enumerate(["waits for a person", "pins no coordinator_key"]):
+            store = StoreProcess(folders[number].directory)
+            with pytest.raises(PrivacyRefused, match=reason):
+                store._look_for_plan()
+            assert store.plan == ""
+        told = list(question(folder.directory, {"do": "train", "wait_s": 0.1}))
+        assert told[-1]["event"] == "failed"
+        assert "did not approve" in told[-1]["message"]
+
+
+# --- the six commands, as a user types them
+
+
+def fedcart(place: Path, *words: str, **more: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedcart.shared", *words],
+        cwd=place, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **more,
+    )  # type: ignore[call-overload,no-any-return]  # fmt: skip
+
+
+def done(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    return str(said)
+
+
+def group_is_gone(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+def test_the_six_commands(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    done(fedcart(tmp_path, "data", "make", "marketplace", "--size", "small", "--format", "csv", "--out", "market"))
+    done(fedcart(tmp_path, "coalition", "new", "demo", "--catalogue", "market/items.csv", "--port", port))
+    done(fedcart(tmp_path, "coalition", "invite", "demo", *NAMES))
+    started = [fedcart(tmp_path, "coalition", "serve", "demo")]
+    try:
+        assert until(lambda: (tmp_path / "demo" / "control").exists())
+        started.append(fedcart(tmp_path, "store", "demo", *(f"{name}.invite" for name in NAMES)))
+        members = CoalitionFolder.open(tmp_path / "demo")
+        assert until(lambda: len(members.joined()) == 3, 120)
+        children = [int(x) for x in Path(f"/proc/{started[1].pid}/task/{started[1].pid}/children").read_text().split()]
+        assert "epsilon      4.0000" in done(fedcart(tmp_path, "coalition", "plan", "demo", "--epsilon", "4"))
+        said = done(fedcart(tmp_path, "coalition", "train", "demo", "--wait", "180"))
+        rounds = re.findall(r"round (\d) of 5 +3 stores .* SA1", said)
+        assert rounds == list("12345")
+        again = done(fedcart(tmp_path, "coalition", "train", "demo"))
+        assert "round" not in again  # it is complete
+    finally:
+        for process in reversed(started):
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+    assert all(group_is_gone(pid) for pid in [*(process.pid for process in started), *children])
+    for name in NAMES:
+        place = StoreFolder.open(tmp_path / "demo-stores" / name)
+        with Ledger.open(place.ledger_file, place.identity()) as ledger:
+            assert 0 < ledger.epsilon(1e-6) <= 4
