@@ -59,3 +59,21 @@ def budget(directory: Path, out: Path | None, as_json: bool) -> None:
     for path in written:
         click.echo(f"wrote {path}", err=True)
     found.require()
+
+
+@audit.command(epilog="Example: fedcart audit transcript runs/first --json")
+@DIRECTORY
+@click.option("--plan", metavar="HEX", help="Hash of the plan that these must be of; told out of band.")
+@click.option("--roster", metavar="HEX", help="Hash of the roster that these must be of; told out of band.")
+@AS_JSON
+def transcript(directory: Path, plan: str | None, roster: str | None, as_json: bool) -> None:
+    """Replay secure aggregation from its signed messages.
+
+    DIR is the folder of a run, or one that holds transcripts (pins.json, epoch-0000.json). Every signature, cohort,
+    survivor set, quorum and share is checked; no vector is needed. Exit code 4 when anything is found.
+    """
+    from fedcart.shared.audit.transcripts import replay_folder, transcript_lines
+
+    found = replay_folder(directory, plan, roster)
+    click.echo(json.dumps(found.document(), indent=2) if as_json else "\n".join(transcript_lines(found)))
+    found.require()

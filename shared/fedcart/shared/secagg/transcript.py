@@ -19,6 +19,8 @@ from fedcart.shared.secagg.wire import Message, spell
 
 Rows = Mapping[int, bytes]
 SCHEMA = 1
+_ROWS = ("keys", "boxes", "uploads", "confirmations", "replies")
+"""Fields with a message of each store; all others but the epoch are one message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +60,7 @@ class Transcript:
         try:
             found = json.loads(raw)
             rounds = tuple(RoundTranscript(**_read(row)) for row in found.pop("rounds"))
-            if found.pop("schema") != SCHEMA or not isinstance(found["epoch"], int):
+            if found.pop("schema") != SCHEMA or not 0 <= found["epoch"] < 2**64:
                 raise ValueError
             return Transcript(**_read(found), rounds=rounds)
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -108,8 +110,8 @@ def _plain(one: Transcript | RoundTranscript) -> dict[str, Any]:
 def _read(row: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in row.items():
-        if isinstance(value, dict):
+        if name in _ROWS:
             made[name] = {int(i): bytes.fromhex(raw) for i, raw in sorted(value.items())}
         else:
-            made[name] = value if isinstance(value, int) else bytes.fromhex(value)
+            made[name] = int(value) if name == "epoch" else bytes.fromhex(value)
     return made
