@@ -264,7 +264,7 @@ def test_the_command_comes_in_as_an_entry_point() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["fedcart.commands"]["audit"] == "fedcart.shared.audit.cli:audit"
     assert isinstance(command, click.Group)
-    assert set(command.commands) == {"verify", "budget"}
+    assert set(command.commands) == {"verify", "budget", "transcript"}
 
 
 def test_every_rule_code_and_field_is_documented() -> None:
