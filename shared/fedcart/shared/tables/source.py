@@ -130,7 +130,10 @@ def _query(url: str, options: TableOptions) -> pd.DataFrame:
         engine = sqlalchemy.create_engine(parsed)
         with engine.connect() as connection:
             return pd.read_sql_query(sqlalchemy.text(options.query), connection, params=_since(options))
-    except (NoSuchModuleError, ArgumentError, ModuleNotFoundError, ValueError) as error:
+    except ModuleNotFoundError as error:
+        hint = "install a driver of SQLAlchemy for it: pip install 'fedcart[postgresql]' brings PostgreSQL's"
+        raise DataError(f"{name}: {one_line(error)}; nothing was read", hint) from error
+    except (NoSuchModuleError, ArgumentError, ValueError) as error:
         raise DataError(f"{name}: {one_line(error)}", "dialect+driver://user@host/database") from error
     except (SQLAlchemyError, pd.errors.DatabaseError) as error:
         raise DataError(f"{name}: {one_line(getattr(error, 'orig', None) or error)}", "check the query") from error
