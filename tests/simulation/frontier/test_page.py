@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from fedcart.simulation.frontier.chart import LABEL_PIXELS, spread
+from fedcart.simulation.frontier.claims import SIMPLE, simple_better
 from fedcart.simulation.frontier.figures import drawings
 from fedcart.simulation.frontier.page import render
-from fedcart.simulation.frontier.sentences import content_better, headline
+from fedcart.simulation.frontier.sentences import headline
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +66,13 @@ def test_every_number_of_the_table_is_in_the_page(made: Any, page: str) -> None:
     assert all(f"{row['ndcg@10']:.4f}" in page for row in made.document["table"] + made.document["baselines"])
 
 
-def changed(made: Any, **verdicts: int) -> dict[str, Any]:
-    """The document with content's verdict on every private gram row set."""
+def changed(made: Any, verdict: int, verdicts_of: tuple[str, ...] = tuple(SIMPLE)) -> dict[str, Any]:
+    """The document with the verdict beside simple methods set on every private row."""
     document = copy.deepcopy(made.document)
     for row in document["table"]:
         for one in row["paired"]:
-            if one["against"] == "content" and row["epsilon"] is not None:
-                one["verdict"] = verdicts["verdict"]
+            if one["against"] in verdicts_of and row["epsilon"] is not None:
+                one["verdict"] = verdict
     found: dict[str, Any] = document
     return found
 
@@ -79,20 +80,33 @@ def changed(made: Any, **verdicts: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("verdict", "side", "word"),
     [
-        (1, "gain", "ranks better than content at every ε measured"),
-        (0, "none", "No measurable gain over public item data"),
-        (-1, "loss", "Content, which learns nothing together, ranks better than every private learner"),
+        (1, "gain", "ranks better than popularity and item data alone at ε = 4"),
+        (0, "none", "No measurable gain over what learns nothing together but popularity"),
+        (-1, "loss", "What learns nothing together but popularity ranks better than every private learner at ε = 4"),
     ],
 )
 def test_the_sentence_follows_the_interval(made: Any, verdict: int, side: str, word: str) -> None:
-    document = changed(made, verdict=verdict)
+    document = changed(made, verdict)
     said = headline(document)
     assert said.verdict == side
     assert word in said.finding
-    assert bool(content_better(document)) == (verdict < 0)
+    assert bool(simple_better(document)) == (verdict < 0)
     shown = words(render(document, []))
     line = "Content is measurably better than gram under trust distributed at ε = 4; under trust local at ε = 4."
     assert (line in shown) == (verdict < 0)
+
+
+def test_one_simple_method_that_is_not_beaten_takes_the_gain_away(made: Any) -> None:
+    document = changed(made, 1)
+    assert headline(document).verdict == "gain"
+    tied = copy.deepcopy(document)
+    for row in tied["table"]:
+        for one in row["paired"]:
+            if one["against"] == "recent_own":
+                one["verdict"] = 0
+    said = headline(tied)
+    assert said.verdict == "none"
+    assert "of recent popularity with own purchases" in said.finding
 
 
 def test_a_document_without_private_cells_claims_nothing(made: Any) -> None:

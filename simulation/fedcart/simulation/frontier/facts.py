@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fedcart.simulation.frontier.claims import SIMPLE
 from fedcart.simulation.frontier.results import MAIN, Json
 from fedcart.simulation.frontier.words import listed, method_name
 from fedcart.simulation.report.facts import Chip
@@ -123,7 +124,7 @@ def differences(document: Json) -> list[Json]:
                     "learner": row["learner"],
                     "epsilon": MISSING if row["epsilon"] is None else plain(row["epsilon"]),
                     "trust": row["trust"] + (f", {row['size']}" if row["size"] else ""),
-                    "against": one["against"],
+                    "against": SIMPLE.get(one["against"], one["against"]),
                     "metric": "full" if one["metric"] == MAIN else "sampled",
                     "difference": signed(one["difference"]) if known else MISSING,
                     "interval": f"{signed(one['low'])} to {signed(one['high'])}" if bounded else MISSING,

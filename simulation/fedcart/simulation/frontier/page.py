@@ -8,8 +8,9 @@ from fedcart.shared.storage import named_failures, replace_bytes
 from fedcart.simulation.frontier import facts, figures
 from fedcart.simulation.frontier.buys import ALONE
 from fedcart.simulation.frontier.chart import SERIES
+from fedcart.simulation.frontier.claims import simple_better
 from fedcart.simulation.frontier.results import Json
-from fedcart.simulation.frontier.sentences import content_better, headline
+from fedcart.simulation.frontier.sentences import headline
 from fedcart.simulation.report.figure_style import inline
 from fedcart.simulation.report.figures import Drawing
 from fedcart.simulation.report.page import FOLDER as REPORT
@@ -52,7 +53,7 @@ def render(document: Json, drawn: list[Drawing]) -> str:
             said=headline(document),
             figures=[{"title": one.title, "svg": Markup(coloured(one)), "kind": kind(one)} for one in drawn],  # noqa: S704 - escaped in inline
             strip=facts.strip(document),
-            content_better=content_better(document),
+            simple_better=simple_better(document),
             table=facts.table(document),
             differences=facts.differences(document),
             bought=facts.bought(document),

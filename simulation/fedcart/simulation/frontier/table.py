@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedcart.shared.errors import DataError
+from fedcart.simulation.frontier.claims import SIMPLE
 from fedcart.simulation.frontier.grid import FLOOR, Cell, Experiment
 from fedcart.simulation.frontier.pairing import Difference, accuracy, difference, paired
 from fedcart.simulation.frontier.results import (
@@ -26,6 +27,7 @@ from fedcart.simulation.frontier.results import (
 
 FLOOR_NAME = "private popularity"
 """What a private learner is compared with: the floor under the same epsilon, trust and seed."""
+SIMPLE_METHODS = {name: "content" if name == "content" else f"centralized.{name}" for name in SIMPLE}
 ALONE = "alone"
 """The same learner in each store by itself: nothing leaves, so it needs no noise. In the cell without noise."""
 
@@ -52,7 +54,7 @@ def learner_row(experiment: Experiment, found: dict[str, Found], group: Sequence
         **summary([(one, "federated") for one in group], experiment.base.evaluate.replicates),
         "alone": mean([(measures(one.run, "local_only") or {}).get(MAIN) for one in group]),
     }
-    against = {"content": "content", FLOOR_NAME: "federated", ALONE: "local_only"}
+    against = {**SIMPLE_METHODS, FLOOR_NAME: "federated", ALONE: "local_only"}
     if cell.learner == FLOOR or cell.trust == "none":
         del against[FLOOR_NAME]
     row["paired"] = [
@@ -76,7 +78,7 @@ def compare(
             return None
         parts.append((one, other))
     try:
-        pairs = [difference(a.directory, "federated", b.directory, method, metric != MAIN) for a, b in parts]
+        pairs = [difference(a.directory, "federated", b.directory, column(method), metric != MAIN) for a, b in parts]
     except DataError as error:
         return {"against": name, "metric": metric, "why": error.message}
     result = paired(pairs, experiment.base.evaluate.replicates)

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from fedcart.simulation.frontier.results import MAIN, MEASURES, SAMPLED, Json
 from fedcart.simulation.frontier.words import method_name
 
+OPPONENTS = ("content", "recent", "recent_own", "private_popularity", "alone")
 TABLE = (
     "method", "epsilon", "trust", "size", "customers", "seeds", *MEASURES, *SAMPLED,
     "low", "high", "least", "greatest", "alone",
-    "minus_content", "minus_content_low", "minus_content_high",
-    "minus_private_popularity", "minus_private_popularity_low", "minus_private_popularity_high",
-    "minus_alone", "minus_alone_low", "minus_alone_high",
+    *(f"minus_{name}{end}" for name in OPPONENTS for end in ("", "_low", "_high")),
 )  # fmt: skip
 CELLS = (
     "cell", "learner", "epsilon", "trust", "seed", "size", "status", "customers", *MEASURES, *SAMPLED,
