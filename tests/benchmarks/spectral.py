@@ -29,6 +29,7 @@ from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import gdp_mu
 from fedcart.shared.privacy.grid import grid
 from fedcart.shared.privacy.terms import PrivacyTerms
+from fedcart.simulation import defaults
 from fedcart.simulation.config import Config, DataConfig, PrivacyConfig, StoresConfig
 from fedcart.simulation.evaluate import rank
 from fedcart.simulation.promise import customers_bound
@@ -38,6 +39,7 @@ from fedcart.simulation.validation import inner_split
 DELTA = 1e-5
 SCORING = {
     "factor_weight",
+    "factor_exponent",
     "content_rank",
     "unobserved_weight",
     "regularization",
@@ -151,13 +153,14 @@ def main() -> None:
     for epsilon in given.epsilon:
         for a in itertools.product(*first.values()):
             trained = dict(zip(first, a, strict=True))
-            base = build_learner("spectral", trained)
+            default = defaults.settings(given.data, "spectral", epsilon=epsilon, customers_bound=bound)
+            base = build_learner("spectral", {**default, **trained})
             begun = time.monotonic()
             rounds = noised_rounds(base, catalogue, epsilon, given.noise, stores, bound)
             states = [train(base, split, catalogue, rounds, seed) for seed in range(given.seeds)]
             seconds = time.monotonic() - begun
             for b in itertools.product(*second.values()):
-                learner = build_learner("spectral", trained | dict(zip(second, b, strict=True)))
+                learner = build_learner("spectral", {**default, **trained, **dict(zip(second, b, strict=True))})
                 rows = []
                 for state in states:
                     ranking = rank(learner.scorer(state, catalogue), split)

@@ -121,16 +121,20 @@ def test_the_run_learns_what_no_public_column_says():
 
 
 def test_a_contribution_has_norm_one_and_is_the_customers_own():
-    both = histories([[1, 2, 5], [7]])
+    both = histories([[1, 2, 5], [7], range(50)])  # of the last one popularity alone would give more than 1 of an item
     draw = np.random.default_rng(4)
     q, basis = draw.dirichlet(np.ones(ITEMS)), draw.normal(size=(ITEMS, 3))
+    assert 50 * q.max() > 1.0
     z, projections = Centring.of(q).rows(both, basis)
-    assert np.linalg.norm(z.toarray(), axis=1) == pytest.approx([1.0, 1.0])
+    x = np.zeros((3, ITEMS))
+    x[both.row_of_pair(), both.items] = 1.0
+    plain = (x - np.minimum(x.sum(axis=1, keepdims=True) * q, 1.0)) * (ITEMS * q + 0.05) ** -0.15
+    assert z.toarray() == pytest.approx(plain / np.linalg.norm(plain, axis=1, keepdims=True))
     assert projections == pytest.approx(z.toarray() @ basis)
     alone, projected = Centring.of(q).rows(both.slice(1, 2), basis)
     assert (z.toarray()[1] == alone.toarray()[0]).all()
     assert (projections[1] == projected[0]).all()
-    assert np.linalg.norm(unit_history(both, math.inf).toarray(), axis=1) == pytest.approx([1.0, 1.0])
+    assert np.linalg.norm(unit_history(both, math.inf).toarray(), axis=1) == pytest.approx([1.0, 1.0, 1.0])
 
 
 def test_a_history_that_popularity_explains_gives_next_to_nothing_before_it_is_scaled():

@@ -55,58 +55,75 @@ def unit_history(histories: Histories, half_life_days: float) -> csr_array:
 
 @dataclass(frozen=True)
 class Centring:
-    """z_u = (x_u - min(|x_u|_1, 1 / max q) q) damped, unit norm: a history less what popularity alone would give.
+    """z_u = (x_u - min(|x_u|_1 q, 1)) damped, unit norm: a history less what popularity alone would give.
+
+    The part taken off is 1 for the `head` most popular items and |x_u|_1 q for the others, so its length and its
+    projections are read off running sums over items in the order of popularity.
 
     Attributes:
       q: [items] published popularity.
       damping: [items] what each item's cell is multiplied by.
-      common: [items] q damped: the part that all customers share, up to a factor.
+      order: [items] items, most popular first.
     """
 
     q: Float64Array
     damping: Float64Array
-    common: Float64Array
+    order: npt.NDArray[np.intp]
 
     @classmethod
     def of(cls, q: Float64Array) -> Centring:
         """For popularity `q`."""
-        damping = (len(q) * q + SOFTENING) ** -DAMPING
-        return cls(q, damping, q * damping)
+        return cls(q, (len(q) * q + SOFTENING) ** -DAMPING, np.argsort(-q, kind="stable"))
 
     def rows(self, histories: Histories, basis: Float64Array) -> tuple[csr_array, Float64Array]:
         """(z [customers, items] with every cell stored, its projections z V [customers, columns]).
 
-        The projections come from the sparse half, customer by customer, so that no other row in the block can move
-        their last bits. Customers without items, or with a weight that is not finite, give zeros.
+        The projections come from the sparse half and from running sums, customer by customer, so that no other row
+        in the block can move their last bits. Customers without items, or with a weight that is not finite, give zeros.
 
         Args:
           basis: V [items, columns].
         """
-        own, share, norm = self._parts(histories)
+        own, mass = self._own(histories)
+        norm = self._length(histories, own, mass)
         scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-        own.data *= np.repeat(scale, histories.counts)
-        share = share * scale
-        projections = own @ basis - share[:, None] * (self.common @ basis)
-        z = share[:, None] * -self.common
+        projections = (own @ basis - self._taken_off(mass, basis * self.damping[:, None], 1)) * scale[:, None]
+        z = -np.minimum(mass[:, None] * self.q, 1.0) * self.damping
         z[histories.row_of_pair(), histories.items] += own.data
+        z *= scale[:, None]
         return full_rows(z), projections
 
-    def _parts(self, histories: Histories) -> tuple[csr_array, Float64Array, Float64Array]:
-        """Damped own cells; how often the common part is taken off; norm of the two together, 0 = nothing to give."""
+    def _own(self, histories: Histories) -> tuple[csr_array, Float64Array]:
+        """(damped own cells [customers, items], sums of weights [customers]); 0 for a row that is not finite."""
         from scipy.sparse import csr_array
 
         weights = histories.weights.astype(np.float64)
         mass = _by_row(histories, weights)
-        known = np.isfinite(mass) & (mass > 0)
+        known = np.isfinite(mass)
         cells = np.where(np.repeat(known, histories.counts), weights, 0.0) * self.damping[histories.items]
-        share = np.where(known, np.minimum(mass, 1.0 / self.q.max()), 0.0)
-        overlap = _by_row(histories, cells * self.common[histories.items])
-        with np.errstate(over="ignore", invalid="ignore"):
-            own = _by_row(histories, cells**2)
-            square = own - 2 * share * overlap + share**2 * (self.common @ self.common)
-        norm = np.sqrt(np.where(np.isfinite(square) & (square > ROUNDING * own), square, 0.0))
         shape = (histories.customers, histories.items_total)
-        return csr_array((cells, histories.items, histories.indptr), shape=shape), share, norm
+        return csr_array((cells, histories.items, histories.indptr), shape=shape), np.where(known, mass, 0.0)
+
+    def _length(self, histories: Histories, own: csr_array, mass: Float64Array) -> Float64Array:
+        """[customers] |z| before it is scaled; 0 where nothing but rounding is left."""
+        items = histories.items
+        taken = np.minimum(np.repeat(mass, histories.counts) * self.q[items], 1.0) * self.damping[items]
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = _by_row(histories, own.data**2)
+            rest = self._taken_off(mass, self.damping[:, None] ** 2, 2)[:, 0]
+            square = length - 2.0 * _by_row(histories, own.data * taken) + rest
+        return np.sqrt(np.where(np.isfinite(square) & (square > ROUNDING * length), square, 0.0))
+
+    def _taken_off(self, mass: Float64Array, values: Float64Array, power: int) -> Float64Array:
+        """[customers, columns] sum over items of min(mass q, 1)^power values; values [items, columns]."""
+        sorted_q, sorted_values = self.q[self.order], values[self.order]
+        head = np.searchsorted(-sorted_q, -1.0 / np.maximum(mass, 1e-300))
+        nothing = np.zeros((1, values.shape[1]))
+        ones = np.concatenate([nothing, np.cumsum(sorted_values, axis=0)])
+        shares = np.cumsum((sorted_q[:, None] ** power * sorted_values)[::-1], axis=0)[::-1]
+        shares = np.concatenate([shares, nothing])
+        found: Float64Array = ones[head] + mass[:, None] ** power * shares[head]
+        return found
 
 
 def full_rows(z: Float64Array) -> csr_array:

@@ -46,7 +46,8 @@ class Spectral:
       popularity_share: of the budget (rho), for round 0; the rest is for the sketches.
       clip: bound on a customer's projection |V^T z|, |z| = 1.
       half_life_days: of an event's say in popularity; infinity = all alike.
-      factor_weight: of the factors beside the public columns; less trusts them less.
+      factor_weight, factor_exponent: a factor counts factor_weight (value / largest)^factor_exponent beside the public
+        columns; a smaller weight and a larger exponent trust noisy factors less.
       content_rank: columns of public features beside the factors.
       unobserved_weight, regularization: a0 and reg of the local solve.
       popularity_weight: of log popularity beside the personal score (spread 1).
@@ -62,7 +63,8 @@ class Spectral:
     popularity_share: float = 0.2
     clip: float = 0.2
     half_life_days: float = np.inf
-    factor_weight: float = 0.75
+    factor_weight: float = 1.0
+    factor_exponent: float = 0.25
     content_rank: int = 50
     unobserved_weight: float = 1.0
     regularization: float = 1000.0
@@ -81,10 +83,15 @@ class Spectral:
                 f"spectral: popularity_share {self.popularity_share} must lie between 0 and 1, clip {self.clip} and "
                 f"half_life_days {self.half_life_days} must be positive; nothing was run"
             )
-        if not (0 < self.unobserved_weight < np.inf and 0 < self.regularization < np.inf and self.factor_weight >= 0):
+        if not (0 < self.unobserved_weight < np.inf and 0 < self.regularization < np.inf):
             raise ConfigError(
                 f"spectral: unobserved_weight {self.unobserved_weight} and regularization {self.regularization} "
-                f"must be positive, factor_weight {self.factor_weight} at least 0; nothing was run"
+                "must be positive; nothing was run"
+            )
+        if not (0 <= self.factor_weight < np.inf and 0 <= self.factor_exponent < np.inf):
+            raise ConfigError(
+                f"spectral: factor_weight {self.factor_weight} and factor_exponent {self.factor_exponent} must be at "
+                "least 0; nothing was run"
             )
         if not (0 <= self.order_weight < np.inf and self.order_items > 0 and np.isfinite(self.popularity_weight)):
             raise ConfigError(
@@ -157,7 +164,9 @@ class Spectral:
         columns = content_columns(catalogue, q, self.content_rank)
         if FACTORS in state.public:
             values = state.public[VALUES]
-            scaled = state.public[FACTORS] * (self.factor_weight * np.where(values > 0, weights(values, 0.5), 0.0))
+            scaled = state.public[FACTORS] * (
+                self.factor_weight * np.where(values > 0, weights(values, self.factor_exponent), 0.0)
+            )
             columns = np.column_stack([scaled, columns])
         return LocalSolve.of(
             item_vectors(columns, q),

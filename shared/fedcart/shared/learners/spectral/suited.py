@@ -1,8 +1,8 @@
 """Settings of `spectral` as a fixed function of epsilon and the public bound on customers.
 
 More customers drown the same noise as a larger epsilon does, so both enter as their product, in units of ML-1M's
-6,040 customers. The values were chosen on validation items of that set (docs/spectral.md); nothing of a run's own data
-is read, so using them costs no privacy.
+6,040 customers. The values were chosen on validation items of that set and of online-retail (docs/spectral.md);
+nothing of a run's own data is read.
 """
 
 from __future__ import annotations
@@ -11,12 +11,24 @@ import math
 from typing import Any
 
 CUSTOMERS = 6040
-"""Customers of the set that the steps were chosen on."""
-STEPS: tuple[tuple[float, dict[str, Any]], ...] = (
-    (2.0, {"sketch_rounds": 2, "popularity_share": 0.3, "unobserved_weight": 1.0, "regularization": 300.0}),
-    (6.0, {"sketch_rounds": 2, "popularity_share": 0.2, "unobserved_weight": 1.0, "regularization": 300.0}),
-    (math.inf, {"sketch_rounds": 4, "popularity_share": 0.2, "unobserved_weight": 1.0, "regularization": 300.0}),
-)
+"""Customers of ML-1M."""
+FEW: dict[str, Any] = {
+    "sketch_rounds": 2,
+    "popularity_share": 0.6,
+    "factor_weight": 0.75,
+    "factor_exponent": 0.5,
+    "unobserved_weight": 1.0,
+    "regularization": 100.0,
+}
+SOME: dict[str, Any] = {
+    "sketch_rounds": 2,
+    "popularity_share": 0.2,
+    "factor_weight": 1.0,
+    "factor_exponent": 0.25,
+    "unobserved_weight": 1.0,
+    "regularization": 200.0,
+}
+STEPS: tuple[tuple[float, dict[str, Any]], ...] = ((3.5, FEW), (6.0, SOME), (math.inf, SOME | {"sketch_rounds": 4}))
 """Up to this epsilon x customers / CUSTOMERS: settings."""
 
 
