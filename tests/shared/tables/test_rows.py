@@ -143,3 +143,10 @@ def test_refuses_a_map(tmp_path: Path, text: str, words: str) -> None:
 def test_a_table_of_consents(tmp_path: Path) -> None:
     table = csv(tmp_path, "who,ok\n1,yes\n2,no\n3,yes\n3,no\n")
     assert read_consents(table, TableOptions(), "who", "ok") == {"1": True, "2": False, "3": False}
+
+
+@pytest.mark.parametrize(("rows", "told"), [("a,x,1\na,x,1\n", True), ("a,x,1\n,x,2\n", False)])
+def test_a_table_of_repeated_lines_is_told_so(tmp_path: Path, rows: str, told: bool) -> None:
+    with pytest.raises(DataError, match="1 of 2 rows are bad") as caught:
+        read_rows(csv(tmp_path, "customer,item,time\n" + rows), TableOptions())
+    assert ("repeat in every mapped column" in str(caught.value.hint)) == told

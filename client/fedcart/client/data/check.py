@@ -151,7 +151,7 @@ def _learning_lines(found: Check) -> Iterator[str]:
             numbers = f"{point.popularity.ndcg:.4f}", f"{point.ease.ndcg:.4f}"
             rows.append((f"{point.share:.0%}", f"{point.customers:,}", *numbers, between, f"{point.ease.customers:,}"))
         yield from table(rows)
-        yield _line("", "NDCG@10, each one's latest item among those new to them, new to every training")
+        yield _line("", "NDCG@10 of each one's latest item among those new to them; higher than by time (evaluate)")
         yield ""
     count = len(found.view.learned_from)
     yield _line(

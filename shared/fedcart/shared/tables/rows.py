@@ -236,10 +236,13 @@ def _apply(
             f"{frame[mapping[rules[first_rule[row]][0]]].iloc[row]!r})"
             for row in bad_rows[:3]
         )
+        hint = "clean the rows, or raise max_bad_rows"
+        if 2 * (first_rule == "duplicate").sum() > len(bad_rows):
+            hint += "; lines that repeat in every mapped column count once, even where both were meant"
         raise DataError(
             f"{where}: {len(bad_rows)} of {len(frame)} rows are bad, over the limit of {options.max_bad_rows:g}; "
             f"nothing was read. {shown_rows}",
-            "clean the rows, or raise max_bad_rows",
+            hint,
         )
     names, counts = np.unique(first_rule[~kept].astype(str), return_counts=True)
     return kept, dict(zip(names.tolist(), counts.tolist(), strict=True))
