@@ -233,12 +233,19 @@ class LinkGrid(Grid):
         return [node for node in self._members() if node in online]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Store messages and objects; ids of those that the SuperLink took."""
+        """Store messages and objects; ids of those that the SuperLink took.
+
+        The messages' content is emptied: its bytes are in the store now, and a model need not be here twice.
+        """
         from flwr.supercore.inflatable.inflatable_object import no_object_id_recompute
 
         self._arriving.clear()
+        sent = list(messages)
         with no_object_id_recompute():  # content that messages share is hashed once
-            return [message_id for message in messages if (message_id := self._push(message)) is not None]
+            taken = [message_id for message in sent if (message_id := self._push(message)) is not None]
+        for message in sent:
+            message.content.clear()
+        return taken
 
     def _push(self, message: Message) -> str | None:
         from flwr.app.message import remove_content_from_message
@@ -302,6 +309,7 @@ class LinkGrid(Grid):
             contents[object_id] = raw
         if head.has_error():
             return head
+        store.delete(root)  # from here on the bytes are held once
         try:
             inflated = inflate_object_from_contents(root, contents)
             if not isinstance(inflated, Message) or not inflated.has_content():
