@@ -139,6 +139,17 @@ def test_accuracy_against_customers_is_drawn_from_two_sizes_on(made: Any) -> Non
     assert {"customers-distributed-eps4", "customers-local-eps4", "accuracy-local-default"} <= names
 
 
+def test_a_simple_method_above_content_is_drawn_beside_it(made: Any) -> None:
+    document = copy.deepcopy(made.document)
+    for row in document["baselines"]:
+        if row["epsilon"] is not None:
+            row["ndcg@10"] = {"content": 0.3, "centralized.recent": 0.2, "centralized.recent_own": 0.4}[row["method"]]
+    (panel,) = (one for one in drawings(document) if one.identity == "accuracy-local")
+    assert "content: 4 0.3000" in panel.description
+    assert "recent + own: 4 0.4000" in panel.description
+    assert "recent: 4" not in panel.description
+
+
 def test_labels_keep_their_distance_and_their_order() -> None:
     found = spread([(50.0, "b", ""), (50.0, "a", ""), (49.0, "c", ""), (99.0, "d", "")], 100.0)
     places = [place for place, _, _ in found]

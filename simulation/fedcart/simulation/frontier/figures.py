@@ -20,6 +20,8 @@ from fedcart.simulation.report.formats import plain, score
 
 FEWEST_SIZES = 2
 """Of the marketplace, below which there is no line through them."""
+SHORT = {"content": "content", "recent": "recent", "recent_own": "recent + own"}
+"""Labels of what learns nothing together but popularity (`claims.SIMPLE`)."""
 TWO_NOISES = (("one noise", "distributed", "o", False), ("own noise", "local", "s", True))
 
 
@@ -47,7 +49,7 @@ def accuracy(document: Json, trust: str, size: str | None) -> Iterator[Drawing]:
         points = [point(row, row["epsilon"]) for row in by_epsilon(private, learner)]
         bare = next((row[MAIN] for row in rows if row["learner"] == learner and row["epsilon"] is None), None)
         found.append(Line(label(learner), *look(document, learner), points, beyond=bare))
-    found += content(document, trust, size)
+    found += simple(document, "epsilon", trust=trust, size=size)
     across = levels(document, size, without_content=len(found) > len(learners(private)))
     name = "-".join(["accuracy", trust, *([size] if size else [])])
     where = f" ({size})" if size else ""
@@ -117,11 +119,7 @@ def customers(document: Json, trust: str, epsilon: float) -> Iterator[Drawing]:
     for learner in learners(rows):
         mine = sorted((row for row in rows if row["learner"] == learner), key=lambda row: row["customers"])
         lines.append(Line(label(learner), *look(document, learner), [point(row, row["customers"]) for row in mine]))
-    wanted = ("content", trust, epsilon)
-    beside = [row for row in document["baselines"] if (row["method"], row["trust"], row["epsilon"]) == wanted]
-    if beside:
-        points = sorted(point(row, row["customers"]) for row in beside)
-        lines.append(Line("content", INK, "x", points, dashed=True))
+    lines += simple(document, "customers", trust=trust, epsilon=epsilon)
     if not rows:
         return
     xs = sorted({row["customers"] for row in rows})
@@ -132,12 +130,26 @@ def customers(document: Json, trust: str, epsilon: float) -> Iterator[Drawing]:
     )  # fmt: skip
 
 
-def content(document: Json, trust: str, size: str | None) -> list[Line]:
-    """Content under the same epsilons, where that was measured: it pays for its popularity as learners do."""
-    rows = [row for row in document["baselines"] if (row["method"], row["size"]) == ("content", size)]
-    points = sorted(point(row, row["epsilon"]) for row in rows if row["trust"] == trust)
-    bare = next((row[MAIN] for row in rows if row["epsilon"] is None), None)
-    return [Line("content", INK, "x", points, dashed=True, beyond=bare)] if points else []
+def simple(document: Json, axis: str, **wanted: Any) -> list[Line]:
+    """Content under the same epsilons as learners, and each other simple method that is above it somewhere.
+
+    Args:
+      axis: what x is, `epsilon` or `customers`.
+      wanted: keys that rows must have.
+    """
+    lines, content = [], {}
+    for number, (name, words) in enumerate(SHORT.items()):
+        rows = [row for row in document["baselines"] if row["method"].rpartition(".")[2] == name]
+        mine = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+        points = sorted(point(row, row[axis]) for row in mine)
+        bare = [
+            row[MAIN] for row in rows if axis == "epsilon" and (row["epsilon"], row["size"]) == (None, wanted["size"])
+        ]
+        if name == "content":
+            content = {x: mean for x, mean, _, _ in points}
+        if points and (not number or any(mean > content.get(x, mean) for x, mean, _, _ in points)):
+            lines.append(Line(words, INK, "x+"[min(number, 1)], points, dashed=True, beyond=next(iter(bare), None)))
+    return lines
 
 
 def levels(document: Json, size: str | None, *, without_content: bool) -> list[Level]:
