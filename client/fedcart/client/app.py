@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedcart.client.gate import Surroundings, release
+from fedcart.client.held_out import MeasuredRecords
 from fedcart.client.ledger_files import POLICY, open_store_ledger
 from fedcart.client.masking import StoreMasks
 from fedcart.client.records import StoreRecords
@@ -21,8 +22,9 @@ from fedcart.client.witness import pinned_coordinator, signed_head, take_receipt
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.canonical import model_hash
 from fedcart.shared.errors import ConfigError, FedcartError, ProtocolError
+from fedcart.shared.evaluation import STAGE
 from fedcart.shared.flower_compat import RAISED, ClientApp, Context, Error, Message, RecordDict
-from fedcart.shared.learners.base import Array, Round
+from fedcart.shared.learners.base import Array, Customers, Round
 from fedcart.shared.policy import Policy
 from fedcart.shared.secagg.masks import Bits, Words
 from fedcart.shared.secagg.requests import Train
@@ -160,7 +162,8 @@ def _totals(
     records = StoreRecords.open(agreement.directory, store, round_.index)
     if round_.index == 0:
         records.table.forget()
-    totals = release(agreement, round_, instruction.attempt, instruction.state, records, around, masked)
+    customers: Customers = records if round_.stage != STAGE else MeasuredRecords.open(agreement.directory, records)
+    totals = release(agreement, round_, instruction.attempt, instruction.state, customers, around, masked)
     records.table.flush()
     return totals
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fedcart.client.consent import set_consent
+from fedcart.client.held_out import erase_held_out
 from fedcart.client.local_table import MappedTable
 from fedcart.client.records import LOCAL, RECORDS, open_records, rewrite_records
 from fedcart.shared.interactions import Histories
@@ -22,9 +23,10 @@ STILL_HELD = (
 
 
 def opt_out(directory: Path | str, customers: Collection[int]) -> None:
-    """Leave customers out of every release from now on, and erase their local rows (factors, moments)."""
+    """Leave customers out of every release from now on; erase their local rows and held-out items."""
     histories, _ = open_records(directory)
     set_consent(directory, customers, histories.customers, opted_out=True)
+    erase_held_out(directory, customers)
     rows = np.fromiter(customers, np.int64, len(customers))
     MappedTable(f"{directory}/{RECORDS}/{LOCAL}", 0, histories.customers, histories.customers, None, rows).erase()
 

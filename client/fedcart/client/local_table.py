@@ -50,6 +50,11 @@ class MappedTable:
         self._open: dict[str, tuple[npt.NDArray[np.int32], Generations]] = {}
         self._written: set[str] = set()
 
+    @property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Rows of the directory's customers that these are, ascending."""
+        return self._places
+
     def forget(self) -> None:
         """Make as if no round had written: before the first round of a run, whatever an earlier run left."""
         if os.path.isdir(self._directory):

@@ -13,10 +13,12 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError
+from fedcart.shared.evaluation import Measuring
 from fedcart.shared.learners.base import Learner, Round
 from fedcart.shared.plan import Plan
 from fedcart.shared.storage import FileVersion, file_version
@@ -67,4 +69,7 @@ def _open(place: str, version: FileVersion) -> Agreement:
             f"{path}: says other rounds or hyper-parameters than learner {plan.learner!r} has here; nothing was run"
         )
     digest = hashlib.sha256(written).hexdigest()
-    return Agreement(directory, plan, digest, catalogue, plan.build_learner(), rounds)
+    learner = plan.build_learner()
+    if plan.evaluation is not None:
+        learner = cast(Learner, Measuring(learner, catalogue, plan.evaluation))
+    return Agreement(directory, plan, digest, catalogue, learner, rounds)

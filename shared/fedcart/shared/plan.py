@@ -17,6 +17,8 @@ from fedcart.shared.canonical import canonical_bytes, content_hash, decimal_stri
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.config import build
 from fedcart.shared.errors import ConfigError
+from fedcart.shared.evaluation import Evaluation, with_evaluation
+from fedcart.shared.evaluation import document as evaluation_document
 from fedcart.shared.learners import learner_class
 from fedcart.shared.learners.base import Learner, Round
 from fedcart.shared.privacy.cohort import Cohort
@@ -44,6 +46,7 @@ class Plan:
       privacy: what each customer is promised; None with trust `none` and only then.
       customers_bound: N, a public bound on the number of customers of the coalition.
       seed: of the initial state and the training order.
+      evaluation: how every store measures what it holds out, in a last round of its own; None = no such round.
       attempts: tries of the whole run; a round that fails below quorum is repeated within them. epsilon pays for the
         dearest round again for each beyond the first.
     """
@@ -59,6 +62,7 @@ class Plan:
     customers_bound: int
     seed: int
     attempts: int = 1
+    evaluation: Evaluation | None = None
 
     def __post_init__(self) -> None:
         if (self.trust == "none") != (self.privacy is None):
@@ -101,6 +105,8 @@ class Plan:
                 f"the catalogue {catalogue.hash[:16]}… is not the plan's {self.catalogue_hash[:16]}…; nothing was run"
             )
         rounds = self.build_learner().rounds(catalogue, self.customers_bound)
+        if self.evaluation is not None:
+            rounds = with_evaluation(rounds)
         if self.privacy is None:
             return rounds
         made = self.privacy.apply(
@@ -116,6 +122,7 @@ class Plan:
             key: exact(value) for key, value in hyper_parameters(self.build_learner()).items()
         }
         fields["privacy"] = None if self.privacy is None else self.privacy.document()
+        fields["evaluation"] = evaluation_document(self.evaluation)
         rounds = [
             {
                 "index": r.index,
@@ -152,6 +159,8 @@ class Plan:
         document.pop("rounds")
         if document["privacy"] is not None:
             document["privacy"] = PrivacyTerms.read(document["privacy"], f"{path}: privacy")
+        if document["evaluation"] is not None:
+            document["evaluation"] = build(Evaluation, document["evaluation"], f"{path}: evaluation:")
         plan = build(cls, document, f"{path}:")
         fields = {f.name: f.default for f in dataclasses.fields(learner_class(plan.learner))}  # type: ignore[arg-type]
         settings = {key: inexact(value, fields.get(key)) for key, value in plan.hyper_parameters.items()}

@@ -134,6 +134,8 @@ def measurements(trainings: Trainings, rankings: Mapping[str, Ranking]) -> dict[
     alone, together = rankings.get("local_only"), rankings.get("federated")
     if alone is not None and together is not None:
         found["paired"].append(summary.paired_macro("federated", together, "local_only", alone))
+    measured = trainings.in_stores()
+    found["in_stores"] = None if measured is None else {**measured.document(), "measured": "federated"}
     found["stores"] = [] if together is None else summary.stores(alone, together)
     tail = None
     if together is not None:

@@ -40,6 +40,12 @@ class HeldOut:
         """[pairs] customer of each pair."""
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
 
+    def only_new(self) -> HeldOut:
+        """The new items alone, without candidates."""
+        owner = self.owner[self.is_new]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(self.indptr) - 1))]).astype(np.int64)
+        return HeldOut(indptr, self.items[self.is_new], self.is_new[self.is_new], None)
+
     def slice(self, start: int, stop: int) -> HeldOut:
         """Customers start..stop - 1."""
         low, high = int(self.indptr[start]), int(self.indptr[stop])

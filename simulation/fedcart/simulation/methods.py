@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -12,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from fedcart.client.held_out import write_held_out
 from fedcart.client.local_table import MappedTable
 from fedcart.client.records import LOCAL, RECORDS, write_records
-from fedcart.server.checkpoint import load_checkpoint
+from fedcart.server.checkpoint import load_checkpoint, read_lines
 from fedcart.shared import metrics
 from fedcart.shared.canonical import content_hash
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import FedcartError
+from fedcart.shared.evaluation import METRICS, FederatedMetrics
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.plan import Plan
@@ -71,6 +74,9 @@ class Trainings:
         self.around.approve(self.coalition, self.plan, self.plan_hash, self.catalogue)
         self.catalogue.save(self.coalition / "catalogue.json")
         if not (self.coalition / RECORDS).exists():  # else a run that goes on: its local rows stay
+            if self.plan.evaluation is not None:
+                held = self.split.held_out.only_new()
+                write_held_out(self.coalition, held.indptr, held.items)
             write_records(self.coalition, self.split.train, self.partition.offsets)
         engine = self.config.engine
         settings = engines.EngineSettings(
@@ -138,6 +144,17 @@ class Trainings:
             settings = {**settings, "popularity": q}
         scorer = baselines.fit(name, self.split.train, self.catalogue, seed=self.config.seed, **settings)
         return rank(scorer, self.split, progress=self.progress.step)
+
+    def in_stores(self) -> FederatedMetrics | None:
+        """What the stores measured under the run's epsilon; None before that round is over, or where there is none."""
+        lines = read_lines(self.coalition)
+        checkpoint = load_checkpoint(self.coalition, self.plan_hash)
+        if self.plan.evaluation is None or checkpoint is None or METRICS not in checkpoint.state.carried:
+            return None
+        (release,) = self.plan.rounds(self.catalogue)[-1].releases
+        shares = lines[-1]["stores"] / self.plan.honest
+        sigma = release.noise_multiplier * release.sensitivity() * math.sqrt(shares)
+        return FederatedMetrics.of(checkpoint.state.carried[METRICS], sigma)
 
     def _rank_model(self, split: Split, progress: Callable[[int, int], None] | None = None) -> Ranking:
         """Rank with the coalition's model and the stores' own rows after the last finished round."""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from fedcart.shared.errors import ConfigError, PrivacyRefused
+from fedcart.shared.evaluation import with_metrics_bound
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Trust
 from fedcart.shared.privacy.cohort import Cohort
@@ -27,8 +28,11 @@ FEWEST_TO_SHARE = 3
 """Stores that can share one noise."""
 
 
-def check_promise(config: PrivacyConfig) -> None:
+def check_promise(config: PrivacyConfig, *, measured: bool = False) -> None:
     """Refuse what no number of stores could keep, before anything is read.
+
+    Args:
+      measured: whether stores measure what they hold out, in a release of its own.
 
     Raises:
       ConfigError: epsilon without noise.
@@ -39,6 +43,11 @@ def check_promise(config: PrivacyConfig) -> None:
         raise ConfigError(
             f"epsilon {config.epsilon:g} with trust none: nobody would add noise; nothing was read",
             "use --trust local or distributed, or --epsilon inf",
+        )
+    if measured and not private:
+        raise ConfigError(
+            "[evaluate] private without epsilon: stores' metrics would leave without noise; nothing was read",
+            "give --epsilon, or leave private = false: results are measured with all data in hand anyway",
         )
     if not private and config.trust in ("local", "distributed"):
         raise PrivacyRefused(
@@ -72,8 +81,13 @@ def customers_bound(config: PrivacyConfig, dataset: str, customers: int) -> tupl
     return -(-customers // step) * step, True
 
 
-def terms(config: PrivacyConfig, learner: Learner, stores: int, bound: int) -> PrivacyTerms | None:
+def terms(
+    config: PrivacyConfig, learner: Learner, stores: int, bound: int, *, measured: bool = False
+) -> PrivacyTerms | None:
     """What the plan promises; None without epsilon.
+
+    Args:
+      measured: whether stores measure what they hold out, in a release of its own.
 
     Raises:
       ConfigError: a bound names no release, or the cohort cannot be built.
@@ -94,6 +108,6 @@ def terms(config: PrivacyConfig, learner: Learner, stores: int, bound: int) -> P
         epsilon=config.epsilon,
         delta=auto_delta(bound) if config.delta is None else config.delta,
         overlap=config.overlap,
-        bounds=with_changes(learner.bounds(), config.bounds),
+        bounds=with_changes(with_metrics_bound(learner.bounds()) if measured else learner.bounds(), config.bounds),
         **cohort,
     )

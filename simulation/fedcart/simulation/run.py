@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from fedcart.shared.canonical import content_hash, model_hash
 from fedcart.shared.errors import FedcartError
+from fedcart.shared.evaluation import Evaluation
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
 from fedcart.shared.storage import named_failures
@@ -69,7 +70,7 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
       PrivacyRefused: the configuration asks for a guarantee that cannot be given.
       InputError: data, configuration or output directory cannot be used.
     """
-    check_promise(config.privacy)
+    check_promise(config.privacy, measured=config.evaluate.private)
     if config.learner.name != "auto":
         learner_of(config, config.data.name, config.learner.name)  # refused before data are read
     baseline_names(config)
@@ -190,6 +191,7 @@ def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, pro
     stores = len(prepared.partition.names)
     name = defaults.learner_name(config.learner.name, len(prepared.dataset.catalogue), config.privacy.epsilon)
     catalogue = prepared.dataset.catalogue
+    split = prepared.split
     bound, derived = customers_bound(config.privacy, prepared.dataset.name, len(prepared.partition.people))
     learner = learner_of(config, prepared.dataset.name, name, bound)
     plan = Plan(
@@ -200,7 +202,8 @@ def plan_trainings(config: Config, prepared: Prepared, workspace: Workspace, pro
         learner=name,
         hyper_parameters=hyper_parameters(learner),
         trust=trust_of(config.privacy, stores),
-        privacy=terms(config.privacy, learner, stores, bound),
+        privacy=terms(config.privacy, learner, stores, bound, measured=config.evaluate.private),
+        evaluation=Evaluation(rule=split.rule, target=split.target) if config.evaluate.private else None,
         customers_bound=bound,
         seed=config.seed,
         attempts=config.rounds.attempts,

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.errors import ConfigError, DataError
+from fedcart.shared.evaluation import Evaluation
 from fedcart.shared.interactions import BEHAVIOURS, Histories, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
 from fedcart.simulation.draws import draws
@@ -22,8 +23,6 @@ from fedcart.simulation.held_out import HeldOut, held_out_pairs, sample_candidat
 from fedcart.simulation.split_rules import earlier_traces, latest_baskets, latest_events, same_visit
 
 RULES = ("ncf", "leave-one-out", "last-basket", "time")
-LEAVE_OUT = ("leave-one-out", "last-basket")
-"""Rules whose new items have no trace in training; so new items are ranked among untouched items."""
 MEASURED = 0x5A3E
 """Purpose of the seeded draw of customers to measure."""
 FEWEST_MEASURED = 2
@@ -53,12 +52,8 @@ class Split:
 
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
-        """[training pairs] masked when only new items are ranked: pairs of the target behaviour; under `LEAVE_OUT` all,
-        since an item the customer viewed and did not buy is known not to be the held-out one."""
-        if self.rule in LEAVE_OUT:
-            return np.ones(len(self.train.items), np.bool_)
-        found: npt.NDArray[np.bool_] = (self.train.behaviours >> BEHAVIOURS.index(self.target)) & 1 == 1
-        return found
+        """[training pairs] masked when only new items are ranked; as `Evaluation.seen`, so as at a store."""
+        return Evaluation(rule=self.rule, target=self.target).seen(self.train)
 
     def refuse_too_few(self) -> None:
         """Raise DataError where fewer than two customers have a new held-out item to be measured on."""

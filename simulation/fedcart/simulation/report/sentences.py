@@ -50,6 +50,7 @@ def headline(run: Json) -> Headline:
         *figures,
         _beside(metrics, verdict, together),
         _all_items(run),
+        _in_stores(metrics),
         _pooled(run, together),
         *_losers(metrics["stores"]),
         _answered(run),
@@ -165,6 +166,17 @@ def _all_items(run: Json) -> str:
         f"With repeat purchases counted they rank {_compared(alone, together)} alone "
         f"({score(alone)} → {score(together)}, {over})."
     )
+
+
+def _in_stores(metrics: Json) -> str:
+    """What the stores measured themselves, under the run's epsilon, beside what was measured with all data in hand."""
+    found = metrics.get("in_stores")
+    if found is None:
+        return ""
+    if found["ndcg@10"] is None:
+        return "The stores measured too, but noise drowns the number of customers measured."
+    error = score(found["standard_error"]["ndcg@10"])
+    return f"Measured by the stores under the same ε: NDCG@10 {score(found['ndcg@10'])}, noise ± {error} (one σ)."
 
 
 def _pooled(run: Json, together: float) -> str:
