@@ -13,7 +13,7 @@ T = TypeVar("T")
 EPILOG = """\b
 Examples:
   fedcart frontier --data ncf-split --stores 10 --learners mf --epsilons 1,4,inf --out runs/frontier
-  fedcart frontier ml-1m.toml --seeds 0,1,2 --jobs 4 --out runs/ml-1m
+  fedcart frontier ncf-split --seeds 0,1,2 --jobs 4 --out runs/ncf-split
 """
 
 
