@@ -14,9 +14,11 @@ from fedcart.server.coalition.doors import Doors, approvals
 from fedcart.server.coalition.folder import MEMBERS, CoalitionFolder, Member
 from fedcart.server.listener import Guard, Listener, Members, server_context
 from fedcart.server.tls_files import SERVER, SERVER_KEY
+from fedcart.shared.agreement import PLAN
 from fedcart.shared.errors import FedcartError, ProtocolError
 from fedcart.shared.flower_compat import SUPERLINK_NODE_ID, Context, RecordDict, UserConfig
 from fedcart.shared.flower_compat.link import Link
+from fedcart.shared.plan import Plan
 from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.storage import file_version
 
@@ -112,7 +114,9 @@ class Service:
         logger.addHandler(watching)
         logger.setLevel(logging.INFO)
         try:
-            config: UserConfig = {"run-dir": str(place), "deadline-s": deadline_s}
+            cohort = Plan.load(place / PLAN).cohort()  # fewer than all are enough where the noise is planned for it
+            least = 0 if cohort is None else cohort.min_survivors
+            config: UserConfig = {"run-dir": str(place), "deadline-s": deadline_s, "quorum": least}
             app(grid=grid, context=Context(grid.run.run_id, SUPERLINK_NODE_ID, {}, RecordDict(), config))
         finally:
             logger.removeHandler(watching)
