@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import threading
@@ -16,9 +17,11 @@ from fedcart.client.data.view import open_view
 from fedcart.client.recommend import models as models_module
 from fedcart.client.recommend.evaluate import evaluate
 from fedcart.client.recommend.models import CURRENT, current_name, list_models, use_model
+from fedcart.client.recommend.recommender import Recommender
 from fedcart.client.recommend.repeats import RepeatRates, choose, repeat_rates
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, DataError, InputError
+from fedcart.shared.learners.base import State
 from fedcart.shared.model_files import ABOUT, STATE, load_model
 from plan_kit import command
 from store_kit import DAY, Shop, make_model
@@ -437,3 +440,36 @@ def test_a_crash_while_forgetting_is_mended_by_forgetting_again(shop: Shop, monk
             Store(shop.directory).forget("c3")
     Store(shop.directory).forget("c3")
     assert open_view(shop.folder).number_of("c3") is None
+
+
+def test_whoever_opted_out_moves_no_rate_no_popularity_and_no_figure(tmp_path: Path) -> None:
+    """The same store with and without customers who said no; popularity is the store's, as where a model has none."""
+    lines = re.sub(r",i(\d)", r",p\1", table()).splitlines()
+    mine = "\n".join([lines[0] + ",ok", *(f"{line},yes" for line in lines[1:])]) + "\n"
+    silent = "".join(f"z{n},p1,{day * DAY},no\n" for n in range(80) for day in (3, 30, 31))
+
+    def seen(name: str, text: str) -> tuple[Any, ...]:
+        home = tmp_path / name
+        home.mkdir()
+        shop = Shop.make(home, text, consent_column="ok")
+        CATALOGUE.save(shop.directory / "catalogue.json")
+        shop.read()
+        use_model(shop.folder, str(tmp_path / "run"))
+        store = Store(shop.directory)
+        model, view = store.recommender().model, store.recommender().view
+        public = {name: array for name, array in model.state.public.items() if name != "popularity"}
+        bare = Recommender(model, view)
+        bare.model = dataclasses.replace(model, state=State(public))
+        listed = bare.for_customer("new", 8)
+        assert listed.source == "store popularity"
+        return repeat_rates(view), [(one.item, one.score) for one in listed.items], store.evaluate(12 * DAY)
+
+    people = tmp_path / "plain"
+    people.mkdir()
+    plain = Shop.make(people, mine, consent_column="ok")
+    CATALOGUE.save(plain.directory / "catalogue.json")
+    plain.read()
+    histories = open_view(plain.folder).histories
+    make_model(tmp_path / "run", CATALOGUE, histories, learner="als", embedding_dim=2, sweeps=1)
+    assert seen("without", mine) == seen("with", mine + silent)
+    assert seen("counted", mine + silent.replace(",no", ",yes")) != seen("again", mine)
