@@ -74,7 +74,7 @@ def test_a_run_says_what_it_promises_and_leaves_ledgers_that_verify(table, tmp_p
     for store in range(STORES):
         verdict = verify(ledger_path(tmp_path / "run", store))
         assert verdict.findings == ()
-        assert [line["kind"] for line in lines(tmp_path / "run", store)][:2] == ["genesis", "plan"]
+        assert [line["kind"] for line in lines(tmp_path / "run", store)][:3] == ["genesis", "policy", "plan"]
     assert not (tmp_path / "run" / "work").exists()  # keys and customers' rows are gone
 
 
@@ -107,7 +107,7 @@ def test_local_noise_is_each_stores_own(table, tmp_path):
     shared, own = (
         simulate(config(table, tmp_path / trust, trust=trust, rehearsal=True)) for trust in ("distributed", "local")
     )
-    variance = [int(lines(run.directory)[2]["body"]["variance"]) for run in (shared, own)]
+    variance = [int(lines(run.directory)[3]["body"]["variance"]) for run in (shared, own)]
     assert variance[1] == pytest.approx(3 * variance[0], rel=1e-9)  # h = 3 of 5
     assert [lines(run.directory)[2]["body"]["honest"] for run in (shared, own)] == [3, 1]
     assert own.document["privacy"]["colluders"] is None

@@ -25,7 +25,7 @@ from fedcart.shared.errors import ConfigError, FedcartError, ProtocolError
 from fedcart.shared.evaluation import STAGE
 from fedcart.shared.flower_compat import RAISED, ClientApp, Context, Error, Message, RecordDict
 from fedcart.shared.learners.base import Array, Customers, Round
-from fedcart.shared.policy import Policy
+from fedcart.shared.policy import DataRules, Policy
 from fedcart.shared.secagg.masks import Bits, Words
 from fedcart.shared.secagg.requests import Train
 from fedcart.shared.secagg_wire import (
@@ -57,6 +57,12 @@ Answer = Callable[[Message, Context, Around], RecordDict]
 def store_surroundings(directory: str, store: int) -> Surroundings:
     """A store's own: its policy, noise from the operating system, nothing without a mask."""
     policy = Policy.load(Path(directory) / POLICY)
+    if policy.data != DataRules():
+        raise ConfigError(
+            f"{directory}/{POLICY}: [data] says how a store's folder is read, and these records were written "
+            "otherwise; nothing was released",
+            "read them with `fedcart store`, or take consent_column and retention_days out",
+        )
     coordinator = pinned_coordinator(directory, policy)
     return Surroundings(policy=policy, open_ledger=lambda: open_store_ledger(directory, store), coordinator=coordinator)
 

@@ -12,11 +12,12 @@ import hashlib
 import math
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from fedcart.shared.canonical import content_hash
 from fedcart.shared.config import build, number, read_toml
 from fedcart.shared.errors import ConfigError, PrivacyRefused
 
@@ -224,7 +225,8 @@ class Policy:
 
 
 def simulated() -> Policy:
-    """Of a store in a simulation, where one person holds all the data: everything is allowed."""
+    """Of a store in a simulation, where one person holds all the data: everything is allowed. It has no file; its
+    digest is that of what it says."""
     require = Require(
         trust=("local", "distributed", "none"),
         min_survivors=1,
@@ -233,4 +235,5 @@ def simulated() -> Policy:
         catalogue="any",
     )
     limits = Limits(epsilon_total=math.inf, rounds=1_000_000, attempts=1_000_000, delta=0.1)
-    return Policy(limits=limits, require=require)
+    policy = Policy(limits=limits, require=require)
+    return replace(policy, digest=content_hash({"simulated": repr(policy)}))

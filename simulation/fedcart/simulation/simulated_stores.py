@@ -87,25 +87,32 @@ class SimulatedStores:
         return self.results / LEDGERS / TRANSCRIPTS
 
     def approve(self, directory: Path, plan: Plan, plan_hash: str, catalogue: Catalogue) -> None:
-        """Start each store's ledger, with the plan in it; ledgers that a run left when it stopped go on."""
+        """Start each store's ledger, with policy and plan in it; ledgers that a run left when it stopped go on."""
         if plan.privacy is None:
             return
         rounds = plan.rounds(catalogue)
         dearest = dearest_charge(rounds, plan.honest)
         for store in range(plan.participants):
-            path, key = ledger_path(self.results, store), key_path(directory, store)
-            if path.exists():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            key.parent.mkdir(parents=True, exist_ok=True)
-            identity = Identity.load(key) if key.exists() else Identity.create(key)
-            with Ledger.create(path, identity, coalition="simulation", rehearsal=self.seed is not None) as ledger:
+            with self._ledger(directory, store) as ledger:
+                if ledger.approved(plan_hash):
+                    continue
+                ledger.policy(simulated().digest)
                 epsilon = str(exact(plan.privacy.epsilon))
                 ledger.plan(
                     plan_hash, epsilon=epsilon, delta=plan.privacy.delta, dearest=dearest, attempts=plan.attempts
                 )
         if not (directory / ROSTER).exists():
             self._enrol(directory, plan.participants)
+
+    def _ledger(self, directory: Path, store: int) -> Ledger:
+        """A store's ledger, new or as a run left it, whose first lines it may lack."""
+        path, key = ledger_path(self.results, store), key_path(directory, store)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key.parent.mkdir(parents=True, exist_ok=True)
+        identity = Identity.load(key) if key.exists() else Identity.create(key)
+        if path.exists():
+            return Ledger.open(path, identity)
+        return Ledger.create(path, identity, coalition="simulation", rehearsal=self.seed is not None)
 
     def _enrol(self, directory: Path, stores: int) -> None:
         """Write the roster: the coordinator's key, each store's, and the first lines of their ledgers."""
