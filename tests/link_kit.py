@@ -52,6 +52,7 @@ def served(directory: Path, doors: dict[str, Door] | None = None) -> Iterator[Se
     try:
         yield Served(link, members, listener, (directory / AUTHORITY).read_bytes())
     finally:
+        link.close()
         listener.stop()
         assert not listener._thread.is_alive()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +100,22 @@ def test_a_pull_is_held_until_there_is_a_message(served: link_kit.Served, grid: 
     assert node.pull(15) is not None  # one that is there already is not waited for
     assert time.monotonic() - started < 8
     node.close()
+
+
+def test_a_server_that_stops_answers_whoever_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[object] = []
+    with link_kit.served(tmp_path) as found:
+        node = found.node(found.member())
+        node.activate(15)
+        waiting = threading.Thread(target=lambda: answers.append(node.pull(15)))
+        waiting.start()
+        time.sleep(0.3)
+        started = time.monotonic()
+    assert time.monotonic() - started < 8
+    waiting.join(10)
+    node.close()
+    assert answers == [None]
+    assert [record for record in caplog.records if record.name.startswith("uvicorn") and record.exc_info] == []
 
 
 def test_nodes_come_in_the_order_of_their_adding(served: link_kit.Served, grid: LinkGrid) -> None:

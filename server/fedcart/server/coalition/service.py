@@ -59,6 +59,7 @@ class Service:
     def close(self) -> None:
         """Serve no more. A run in progress goes on from its last finished round next time."""
         self._control.close()
+        self._link.close()
         self.listener.stop()
 
     def serve(self, stop: threading.Event) -> None:

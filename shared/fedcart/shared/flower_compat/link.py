@@ -99,6 +99,7 @@ class Link:
         self._state: Any = factory.state()
         self.app = _fleet_app(factory)
         self._nodes: dict[bytes, int] = {}
+        self._closing = False
         self._waiting: dict[int, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
 
     def add_member(self, public_key: bytes) -> int:
@@ -138,12 +139,18 @@ class Link:
         waiter = (asyncio.get_running_loop(), asyncio.Event())
         self._waiting.setdefault(node, []).append(waiter)  # before the look: a message in between wakes it
         try:
-            if not self._has_message(node):
+            if not self._closing and not self._has_message(node):
                 await asyncio.wait_for(waiter[1].wait(), seconds)
         except TimeoutError:
             pass
         finally:
             self._waiting[node].remove(waiter)
+
+    def close(self) -> None:
+        """Hold no call any more: whoever waits is answered now."""
+        self._closing = True
+        for node in list(self._waiting):
+            self._wake(node)
 
     def _has_message(self, node: int) -> bool:
         with self._state.lock:

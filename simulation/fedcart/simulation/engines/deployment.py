@@ -160,6 +160,7 @@ def coordinate(
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         link.finish_run(grid)
+        link.close()
         listener.stop()
 
 
