@@ -116,8 +116,11 @@ def with_candidates(split, seed=0):
 
 
 def customer_ndcg(split, ranking):
-    """NDCG@10 of new items, mean over customers."""
-    return float(metrics.several(split.held_out.indptr, ranking.new).values["ndcg@10"].mean())
+    """NDCG@10 of new items: mean over measured customers, and over those of them who have a history."""
+    found = metrics.several(split.held_out.indptr, ranking.new)
+    values = found.values["ndcg@10"]
+    warm = split.train.counts[found.rows] > 0
+    return [float(values.mean()), float(values[warm].mean())]
 
 
 def parse(pairs):
@@ -164,10 +167,10 @@ def main() -> None:
                 rows = []
                 for state in states:
                     ranking = rank(learner.scorer(state, catalogue), split)
-                    rows.append([*figures(ranking), customer_ndcg(split, ranking)])
+                    rows.append([*figures(ranking), *customer_ndcg(split, ranking)])
                 mean = np.mean(rows, axis=0)
                 told = {**trained, **dict(zip(second, b, strict=True))}
-                row = "S {:.4f}/{:.4f} F {:.4f}/{:.4f} N {:.4f}".format(*mean)
+                row = "S {:.4f}/{:.4f} F {:.4f}/{:.4f} N {:.4f} with a history {:.4f}".format(*mean)
                 print(f"eps {epsilon:g} {row} {json.dumps(told)} {seconds:.1f} s", flush=True)
 
 

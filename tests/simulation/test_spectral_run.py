@@ -1,0 +1,57 @@
+"""A private run from end to end with nothing chosen: the learner, what it is told, and what stands beside it."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedcart.simulation import Config, simulate
+
+PEOPLE, ITEMS = 80, 12
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    place = tmp_path_factory.mktemp("spectral")
+    rows = ["person,sku,when,branch"]
+    for person in range(PEOPLE):
+        rows += [f"p{person},s{(person * 5 + 3 * k) % ITEMS},{1000 + k},b{person % 5}" for k in range(4)]
+    (place / "sales.csv").write_text("\n".join(rows) + "\n")
+    config = Config.read(
+        None,
+        {
+            "data.name": str(place / "sales.csv"),
+            "data.columns": {"customer": "person", "item": "sku", "time": "when", "store": "branch"},
+            "evaluate.baselines": ["content", "recent", "recent_own"],
+            "evaluate.alone": False,
+            "evaluate.pooled": False,
+            "output.dir": place / "run",
+            "privacy.epsilon": 4.0,
+            "privacy.rehearsal": True,
+        },
+    )
+    return config, simulate(config)
+
+
+def test_auto_under_an_epsilon_is_spectral_with_settings_of_epsilon_and_the_bound(done):
+    _, result = done
+    learner = result.document["learner"]
+    assert learner["name"] == "spectral"
+    assert learner["hyper_parameters"]["popularity_share"] == 0.6  # 4 x 80 / 6,040: little signal
+    assert result.document["settings"]["federated"]["source"] == "private"
+    assert "function of ε" in result.document["settings"]["federated"]["words"]
+
+
+def test_baselines_that_need_popularity_alone_say_that_theirs_was_released(done):
+    _, result = done
+    settings = result.document["settings"]
+    for name in ("content", "centralized.recent", "centralized.recent_own"):
+        assert "popularity released at the run's ε" in settings[name]["words"]
+    assert result.document["metrics"]["content"]["full"]["ndcg@10"] >= 0.0
+
+
+def test_popularity_and_each_sketch_are_charged_as_the_shares_say(done):
+    _, result = done
+    releases = {row["name"]: row for row in result.document["privacy"]["releases"]}
+    assert {name: row["rounds"] for name, row in releases.items()} == {"popularity": 1, "sketch": 2}
+    assert releases["sketch"]["clip_norm"] == 0.2
+    assert releases["popularity"]["epsilon"] > releases["sketch"]["epsilon"]
