@@ -19,9 +19,9 @@ from secagg_kit import MODEL, make_pins
 OTHER = b"m" * 32
 
 
-def begun(n: int, c: int, m: int, kind: type[Branching] = Branching, rounds: int = 1) -> Adversary:
-    """The last c collude; KEYS and BOXES are done, all with all."""
-    made = Adversary(make_pins(n, c, m, rounds=rounds, length=4), range(n - c, n), kind)
+def begun(n: int, c: int, m: int, kind: type[Branching] = Branching, reach: int = 0) -> Adversary:
+    """The last c collude; KEYS and BOXES are done, all with all; on a ring where `reach` says so."""
+    made = Adversary(make_pins(n, c, m, length=4, reach=reach), range(n - c, n), kind)
     made.open_epoch()
     return made
 
@@ -111,9 +111,11 @@ def test_a_store_that_signs_two_survivor_sets_would_be_found_out() -> None:
     assert smallest == 2
 
 
-@pytest.mark.parametrize(("n", "c", "m"), [(10, 3, 7), (7, 2, 5), (10, 2, 8), (5, 1, 4)])
-def test_with_confirm_the_same_search_opens_nothing(n: int, c: int, m: int) -> None:
-    start = begun(n, c, m)
+@pytest.mark.parametrize(
+    ("n", "c", "m", "reach"), [(10, 3, 7, 0), (7, 2, 5, 0), (10, 2, 8, 0), (5, 1, 4, 0), (10, 2, 7, 3), (10, 1, 6, 3)]
+)
+def test_with_confirm_the_same_search_opens_nothing(n: int, c: int, m: int, reach: int) -> None:
+    start = begun(n, c, m, reach=reach)
     for seed in range(40):
         rng = random.Random(seed)
         game = start.branch()
@@ -178,8 +180,18 @@ def test_no_combination_of_views_opens_less_than_promised(n: int, m: int, cases:
 
 def play(rng: random.Random) -> Adversary:
     """One game: requests in any order to any store, most of them the next that the plan of two views would need."""
-    n, c, m = rng.choice([(4, 1, 3), (5, 1, 4), (6, 2, 5), (7, 2, 5), (8, 1, 5), (10, 3, 7)])
-    game = Adversary(make_pins(n, c, m, rounds=3, length=4), rng.sample(range(n), c))
+    cases = [
+        (4, 1, 3, 0),
+        (5, 1, 4, 0),
+        (6, 2, 5, 0),
+        (7, 2, 5, 0),
+        (8, 1, 5, 0),
+        (10, 3, 7, 0),
+        (8, 1, 5, 3),
+        (9, 2, 6, 3),
+    ]
+    n, c, m, reach = rng.choice(cases)
+    game = Adversary(make_pins(n, c, m, rounds=3, length=4, reach=reach), rng.sample(range(n), c))
     wild = rng.choice([0.0, 0.02, 0.1, 0.3])
 
     def some(of: tuple[int, ...], *inside: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from fedcart.shared.secagg.graph import Ring, reach_of, share_threshold
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.replay import verify_transcript
 from fedcart.shared.secagg.transcript import transcript_of
-from secagg_adversary import Adversary, Branching, WithoutGaps
+from secagg_adversary import Adversary, Branching, Trusting, WithoutGaps
 from secagg_kit import MODEL, Coalition, make_pins
 
 TAG = b"t" * 32
@@ -166,6 +166,19 @@ def test_a_survivor_set_with_a_gap_fails_the_round_at_the_coordinator_and_is_ref
     cohort_with_a_gap = Adversary(pins, [])
     cohort_with_a_gap.open_epoch()
     assert not any(cohort_with_a_gap.train(i, left) for i in left)
+
+
+@pytest.mark.parametrize("flow", ["train", "confirm"])
+def test_an_auditor_refuses_a_gap_that_stores_and_coordinator_let_pass(flow: str) -> None:
+    pins = make_pins(14, 2, 9, reach=3)
+    dropped = far_apart(pins)[1]
+    coalition = Coalition(pins, kind=WithoutGaps)
+    epoch = coalition.open_epoch()
+    epoch._graph = Trusting(epoch._graph)
+    begun = epoch.begin(0, 0, MODEL, without=dropped if flow == "train" else ())
+    coalition.finish(begun, {i: [1, 2, 3] for i in range(14)}, dropped)
+    with pytest.raises(ProtocolError, match=f"{flow.upper()} request: 3 places of the ring hold 1 stores"):
+        verify_transcript(transcript_of(epoch), pins)
 
 
 def smallest_sum(kind: type[Branching], reach: int, sets: int) -> tuple[int, int, int]:
