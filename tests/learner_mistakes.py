@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from fedcart.shared.interactions import build_histories
 from fedcart.shared.learners.base import Round, State
 from fedcart.shared.learners.popularity import POPULARITY, Popularity, scaled_history
+from fedcart.shared.learners.spectral import Spectral
 from fedcart.shared.privacy.release import Release
 
 
@@ -183,3 +184,15 @@ def careless_reader(interactions, customers, items_total):
     """Takes every unknown item for the last one."""
     items = np.minimum(np.abs(interactions.item), items_total - 1).astype(np.int32)
     return build_histories(replace(interactions, item=items), customers, items_total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CentredByOwnCounts(Spectral):
+    """Centres histories by the store's own counts instead of released popularity."""
+
+    def contribute(self, state, round_, customers, sums):
+        counts = np.zeros(len(state.public[POPULARITY]))
+        for block in customers.blocks():
+            counts += np.bincount(block.histories.items, minlength=len(counts))
+        q = ((counts + 0.25) / (counts + 0.25).sum()).astype(np.float32)
+        super().contribute(State({**state.public, POPULARITY: q}), round_, customers, sums)

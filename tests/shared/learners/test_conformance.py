@@ -65,6 +65,7 @@ def test_every_built_in_learner_is_under_the_kit():
         (Case(mistakes.KCore), DELETING),
         (Case(mistakes.ScaledByTheStoresLargestCount), DELETING),
         (Case(mistakes.CentredInTheBlock), DELETING),
+        (Case(lambda: mistakes.CentredByOwnCounts(sketch_rounds=1, first_dim=4)), DELETING),
         (Case(Popularity, read=mistakes.k_core_reader), DELETING),
         (Case(Gram, read=mistakes.last_event_reader), DELETING),
         (Case(lambda: Als(embedding_dim=2, sweeps=1), read=mistakes.last_event_reader), DELETING),

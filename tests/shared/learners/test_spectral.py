@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -215,3 +216,22 @@ def test_suited_settings_follow_epsilon_times_customers_alone():
 def test_refuses_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match="nothing was run"):
         Spectral(**wrong)
+
+
+@pytest.mark.slow
+def test_memory_grows_with_items_not_with_their_square():
+    items = 25_000
+    draw = np.random.default_rng(6)
+    texts = np.array([f"kind {i % 40}" for i in range(items)], object)
+    catalogue = Catalogue(
+        tuple(map(str, range(items))), "given", {"category": texts, "price": 1.0 + draw.random(items)}
+    )
+    train = histories([np.sort(draw.choice(items, 20, replace=False)) for _ in range(300)], items=items)
+    learner = Spectral(sketch_rounds=1)
+    tracemalloc.start()
+    state = run_rounds(learner, [MemoryCustomers(train)], catalogue, 0, 300)
+    scores = learner.scorer(state, catalogue).score(Block(0, 0, train.slice(0, 10)), None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.isfinite(scores).all()
+    assert peak < 8 * items**2 / 8  # an eighth of one [items, items] matrix
