@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedcart.client.membership import coordinator as coordinator_calls
 from fedcart.client.membership.demo import Demo
 from fedcart.client.membership.files import MemberFiles
+from fedcart.client.recommend.models import current_name
 from fedcart.client.records import open_records
-from fedcart.client.store_folder import StoreFolder
+from fedcart.client.store import Store
+from fedcart.client.store_folder import StoreFolder, create_store
 from fedcart.client.store_process import StoreProcess, check_roster, known_keys
 from fedcart.server.checkpoint import read_lines
 from fedcart.server.coalition.control import question
@@ -26,8 +30,9 @@ from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
 from fedcart.server.coalition.planning import publish, write_plan_file
 from fedcart.server.coalition.service import Service
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.errors import PrivacyRefused
-from fedcart.shared.identity import fingerprint
+from fedcart.shared.errors import PrivacyRefused, ProtocolError
+from fedcart.shared.identity import Identity, fingerprint
+from fedcart.shared.invitation import MODEL_DOMAIN, Membership, model_bytes_to_sign
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.policy import Coordination, Limits, Policy
 from fedcart.shared.roster import Roster
@@ -83,6 +88,7 @@ def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
             store.start()
         try:
             told = list(question(folder.directory, {"do": "train", "wait_s": 120}))
+            assert until(lambda: all(current_name(found) for found in folders))
         finally:
             for store in stores:
                 store.stop()
@@ -96,10 +102,33 @@ def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
             assert 0 < ledger.epsilon(1e-5) <= 4
         histories, _ = open_records(MemberFiles(found).plan(place.name))
         assert histories.customers == 12
+        assert len(Store(found.directory).recommend(f"{found.directory.name}0", 5).items) == 5
     assert any("approves unasked" in line for line in said)
 
 
 # --- what a store refuses
+
+
+def test_a_model_that_the_pinned_coordinator_did_not_sign_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = MemberFiles(create_store(tmp_path / "north")[0])
+    coordinator, other = (Identity.create(tmp_path / name) for name in ("a", "b"))
+    plan, hashed = "1" * 64, "2" * 64
+    about = json.dumps({"version": 1, "plan_hash": plan, "model_hash": hashed, "rehearsal": False})
+    good = coordinator.sign(MODEL_DOMAIN, model_bytes_to_sign(plan, hashed)).hex()
+    bad = other.sign(MODEL_DOMAIN, model_bytes_to_sign(plan, hashed)).hex()
+    Membership(coalition="c", store="s", address="a", authority="x", coordinator_key="k").save(files.membership_file)
+    for signature, wanted, key in (
+        (bad, plan, coordinator.public.hex()),
+        (good, "3" * 64, coordinator.public.hex()),
+        ("?", plan, coordinator.public.hex()),
+    ):
+        found = {"about": about, "state": "", "signature": signature}
+        monkeypatch.setattr(coordinator_calls, "post", lambda *_, found=found: found)
+        with pytest.raises(ProtocolError):
+            coordinator_calls.fetch_model(files, files.folder.identity(), "0" * 16, wanted, key)
+    assert not files.plan("0" * 16).exists()
 
 
 def policy(**trust: object) -> Policy:

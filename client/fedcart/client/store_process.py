@@ -14,9 +14,9 @@ from pathlib import Path
 from fedcart.client.approve import accept, look
 from fedcart.client.gate import Surroundings
 from fedcart.client.masking import LedgerHead, StoreMasks
-from fedcart.client.membership.coordinator import fetch_plan, send_approval
+from fedcart.client.membership.coordinator import fetch_model, fetch_plan, send_approval
 from fedcart.client.membership.files import MemberFiles
-from fedcart.client.membership.ready import make_ready
+from fedcart.client.membership.ready import make_ready, use_model
 from fedcart.client.store_folder import NUMBER, StoreFolder
 from fedcart.client.uplink import NodeState, StoreNode, load_node_key
 from fedcart.client.witness import pinned_coordinator
@@ -24,6 +24,7 @@ from fedcart.shared.agreement import CATALOGUE, PLAN, Agreement
 from fedcart.shared.errors import FedcartError, PrivacyRefused, ProtocolError
 from fedcart.shared.flower_compat.fleet import FleetLink
 from fedcart.shared.identity import fingerprint
+from fedcart.shared.model_files import ABOUT
 from fedcart.shared.policy import Policy
 from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
@@ -55,7 +56,8 @@ class StoreProcess:
         membership, self._identity = self._files.membership(), self._files.folder.identity()
         key, authority = load_node_key(self._files.node_key), membership.authority.encode()
         self._make_ready = ready
-        self._look_s, self._shown, self._ready, self._trouble = look_s, "", "", ""
+        self._look_s, self._trouble = look_s, ""
+        self._shown, self._ready, self._modelled = "", "", ""
         self._masks: tuple[str, StoreMasks] | None = None
         self._masks_lock = threading.Lock()
         self._stop = threading.Event()
@@ -119,6 +121,7 @@ class StoreProcess:
             self._keep(*found)
         name = self._shown
         if name == self._ready:
+            self._look_for_model()
             return
         place = self._files.plan(name)
         countersignature = self._approved(place)
@@ -128,6 +131,19 @@ class StoreProcess:
         self._node.configure({"records": str(place), "store": NUMBER})
         self._ready = name
         log.info("ready for plan %s", name)
+
+    def _look_for_model(self) -> None:
+        """Recommend from the run's model once it is finished; an older one can be put back by `store use`."""
+        if not self._ready or self._modelled == self._ready:
+            return
+        place, key = self._files.plan(self._ready), self._files.folder.policy().trust.coordinator_key
+        agreement = Agreement.open(place)
+        if (place / "model" / ABOUT).exists() or fetch_model(
+            self._files, self._identity, self._ready, agreement.plan_hash, key
+        ):
+            use_model(self._files.folder.directory, place)
+            self._modelled = self._ready
+            log.info("recommends from the model of plan %s", self._ready)
 
     def _keep(self, name: str, texts: dict[str, str]) -> None:
         """Write a plan's files; those of a plan that was shown before stay, with the store's countersignature."""

@@ -21,9 +21,11 @@ from fedcart.shared.signatures import is_hex
 from fedcart.shared.storage import named_failures, replace_bytes
 
 VERSION = 1
-JOIN, PLAN, APPROVE = "/v1/coalition/join", "/v1/coalition/plan", "/v1/coalition/approve"
+JOIN, PLAN, APPROVE, MODEL = (f"/v1/coalition/{word}" for word in ("join", "plan", "approve", "model"))
 """Paths of the coalition's own calls."""
 TOKEN_BYTES = 32
+MODEL_DOMAIN = "model"
+"""Of the coordinator's signature over a finished run's model; see `model_bytes_to_sign`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,11 @@ class Membership:
         with named_failures(path, "read"):
             raw = path.read_bytes()
         return cls(**read_fields(path, raw, {f.name for f in dataclasses.fields(cls)}, "a membership"))
+
+
+def model_bytes_to_sign(plan_hash: str, model_hash: str) -> bytes:
+    """What the coordinator signs of a model: whose it is, and the hash of its arrays."""
+    return f"{plan_hash} {model_hash}".encode()
 
 
 def ask(identity: Identity, question: str, document: dict[str, Any]) -> bytes:

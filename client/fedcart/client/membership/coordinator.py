@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from pathlib import Path
@@ -11,10 +13,23 @@ import httpx
 
 from fedcart.client.membership.files import MemberFiles
 from fedcart.client.uplink import create_node_key, load_node_key
+from fedcart.shared.agreement import CATALOGUE
+from fedcart.shared.agreement import PLAN as PLAN_FILE
 from fedcart.shared.errors import ConfigError, PrivacyRefused, ProtocolError
 from fedcart.shared.flower_compat.fleet import Unreachable, http_client, public_pem
-from fedcart.shared.identity import Identity
-from fedcart.shared.invitation import APPROVE, JOIN, PLAN, Invitation, Membership, ask
+from fedcart.shared.identity import Identity, verify
+from fedcart.shared.invitation import (
+    APPROVE,
+    JOIN,
+    MODEL,
+    MODEL_DOMAIN,
+    PLAN,
+    Invitation,
+    Membership,
+    ask,
+    model_bytes_to_sign,
+)
+from fedcart.shared.model_files import ABOUT, STATE
 from fedcart.shared.policy import Policy
 from fedcart.shared.storage import replace_bytes
 
@@ -104,3 +119,32 @@ def send_approval(files: MemberFiles, identity: Identity, plan_hash: str, counte
     """Hand in the store's countersignature."""
     document = {"plan_hash": plan_hash, "countersignature": countersignature}
     post(files.membership(), APPROVE, identity, document)
+
+
+def fetch_model(files: MemberFiles, identity: Identity, name: str, plan_hash: str, coordinator_key: str) -> bool:
+    """Write a finished run's model into plans/NAME/model, once there is one; whether there is.
+
+    Raises:
+      ProtocolError: it is of another plan, or the pinned coordinator did not sign it.
+    """
+    found = post(files.membership(), MODEL, identity, {"plan": name})
+    if not found:
+        return False
+    try:
+        about = str(found["about"])
+        said = json.loads(about)
+        state, signature = base64.b64decode(found["state"], validate=True), bytes.fromhex(found["signature"])
+        signed = model_bytes_to_sign(str(said["plan_hash"]), str(said["model_hash"]))
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        raise ProtocolError("the coordinator's model cannot be read; it was not used") from None
+    verify(bytes.fromhex(coordinator_key), MODEL_DOMAIN, signed, signature)
+    if said["plan_hash"] != plan_hash:
+        raise ProtocolError("the coordinator's model is of another plan; it was not used")
+    place = files.plan(name)
+    target = place / "model"
+    target.mkdir(exist_ok=True)
+    for file in (PLAN_FILE, CATALOGUE):
+        replace_bytes(target / file, (place / file).read_bytes())
+    replace_bytes(target / STATE, state)
+    replace_bytes(target / ABOUT, about.encode())
+    return True

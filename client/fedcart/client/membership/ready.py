@@ -21,23 +21,37 @@ def make_ready(home: Path, place: Path) -> None:
     Raises:
       DataError: it failed; the reason is the child's own line.
     """
-    command = [sys.executable, "-m", "fedcart.client.membership.ready", str(home), str(place)]
+    _run("records", home, place)
+
+
+def use_model(home: Path, place: Path) -> None:
+    """Let the store recommend from the model of the run in `place`, in a child process. Raises DataError."""
+    _run("model", home, place)
+
+
+def _run(what: str, home: Path, place: Path) -> None:
+    command = [sys.executable, "-m", "fedcart.client.membership.ready", what, str(home), str(place)]
     done = subprocess.run(  # noqa: S603  our own module
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST_S
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise DataError(f"the store's data could not be read: {lines[-1]}; nothing was approved or released")
+        raise DataError(f"{what} of {place.name}: {lines[-1]}; nothing was approved or released")
 
 
-def _main(home: str, place: str) -> int:
+def _main(what: str, home: str, place: str) -> int:
     from fedcart.client.data.reading import read_new
     from fedcart.client.data.records import write_store_records
+    from fedcart.client.recommend import models
     from fedcart.client.store_folder import StoreFolder
     from fedcart.shared.agreement import Agreement
 
-    folder, agreement = StoreFolder.open(Path(home)), Agreement.open(Path(place))
+    folder = StoreFolder.open(Path(home))
     try:
+        if what == "model":
+            models.use_model(folder, place)
+            return 0
+        agreement = Agreement.open(Path(place))
         read_new(folder)
         write_store_records(folder, Path(place), agreement.catalogue, agreement.plan.as_of)
     except FedcartError as error:

@@ -6,8 +6,10 @@ what does not fit.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hmac
+import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -19,12 +21,15 @@ from fedcart.server.listener import Door, json_body
 from fedcart.shared.agreement import CATALOGUE, PLAN
 from fedcart.shared.errors import FedcartError, PrivacyRefused, ProtocolError
 from fedcart.shared.identity import KEY_BYTES
-from fedcart.shared.invitation import APPROVE, JOIN, TOKEN_BYTES, asked
+from fedcart.shared.invitation import APPROVE, JOIN, MODEL, MODEL_DOMAIN, TOKEN_BYTES, asked, model_bytes_to_sign
 from fedcart.shared.invitation import PLAN as PLAN_CALL
+from fedcart.shared.model_files import ABOUT, STATE
 from fedcart.shared.roster import ROSTER
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures, is_hex
 
 log = logging.getLogger("fedcart.coalition")
+RUN_MODEL = "model"
+"""Folder of a finished run's model, beside its plan."""
 FILES = (PLAN, CATALOGUE, SIGNATURES, ROSTER)
 """What a store is sent of a plan."""
 
@@ -42,7 +47,7 @@ class Doors:
 
     def doors(self) -> dict[str, Door]:
         """By path."""
-        calls = {JOIN: self._join, PLAN_CALL: self._plan, APPROVE: self._approve}
+        calls = {JOIN: self._join, PLAN_CALL: self._plan, APPROVE: self._approve, MODEL: self._model}
         return {path: Door(self._answering(path, call), most=1 << 16) for path, call in calls.items()}
 
     def _answering(
@@ -111,6 +116,21 @@ class Doors:
         signed.check(path, found.plan_hash, found.coordinator_key)
         signed.save(path)
         return {}
+
+    def _model(self, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        """The published plan's model, once its run is finished, with the coordinator's signature."""
+        self._member(key)
+        place = self._folder.published()
+        if place is None or document.get("plan") != place.name or not (place / RUN_MODEL / ABOUT).exists():
+            return {}
+        about = (place / RUN_MODEL / ABOUT).read_text(encoding="utf-8")
+        said = json.loads(about)
+        signed = model_bytes_to_sign(said["plan_hash"], said["model_hash"])
+        return {
+            "about": about,
+            "state": base64.b64encode((place / RUN_MODEL / STATE).read_bytes()).decode(),
+            "signature": self._folder.identity().sign(MODEL_DOMAIN, signed).hex(),
+        }
 
     def _member(self, key: str) -> Member:
         for member in self._folder.joined():

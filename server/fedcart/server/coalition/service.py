@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedcart.server.checkpoint import load_checkpoint
 from fedcart.server.coalition.control import Control, Say
-from fedcart.server.coalition.doors import Doors, approvals
+from fedcart.server.coalition.doors import RUN_MODEL, Doors, approvals
 from fedcart.server.coalition.folder import MEMBERS, CoalitionFolder, Member
 from fedcart.server.listener import Guard, Listener, Members, server_context
 from fedcart.server.tls_files import SERVER, SERVER_KEY
-from fedcart.shared.agreement import PLAN
+from fedcart.shared.agreement import PLAN, Agreement
 from fedcart.shared.errors import FedcartError, ProtocolError
 from fedcart.shared.flower_compat import SUPERLINK_NODE_ID, Context, RecordDict, UserConfig
 from fedcart.shared.flower_compat.link import Link
+from fedcart.shared.model_files import save_model
 from fedcart.shared.plan import Plan
 from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.storage import file_version
@@ -122,6 +124,7 @@ class Service:
         finally:
             logger.removeHandler(watching)
             self._link.finish_run(grid)
+        keep_model(place)
         say({"event": "done", "directory": str(place)})
 
     def _wait_for_approvals(self, place: Path, wait_s: float, say: Say) -> None:
@@ -142,6 +145,14 @@ class Service:
                     "see each store's log: fedcart store run",
                 )
             time.sleep(LOOK_S / 2)
+
+
+def keep_model(place: Path) -> None:
+    """Put the model of a finished run where stores are given it."""
+    agreement = Agreement.open(place)
+    found = load_checkpoint(place, agreement.plan_hash)
+    if found is not None and not (place / RUN_MODEL).exists():
+        save_model(place / RUN_MODEL, agreement.plan, agreement.catalogue, found.state, rehearsal=False)
 
 
 class _Rounds(logging.Handler):
