@@ -89,7 +89,7 @@ def test_second_opinions_are_near_and_marked() -> None:
     assert cost.opinions is not None
     assert cost.opinions[RDP] == pytest.approx(cost.epsilon, rel=1e-3)
     assert 0.85 * cost.epsilon < cost.opinions[GDP] < cost.epsilon
-    assert "not the mechanism used" in GDP
+    assert "(proven)" in GDP
     assert sum(line.startswith("2nd opinion") for line in cost_lines(cost)) == 2
 
 

@@ -92,3 +92,8 @@ def test_a_run_without_it_has_no_such_release(table, tmp_path):
     assert found["metrics"]["in_stores"] is None
     assert [row["name"] for row in found["privacy"]["releases"]] == ["popularity"]
     assert "Measured by the stores" not in headline(found).text
+
+
+def test_overlap_weights_is_not_built_and_says_so(table, tmp_path):
+    with pytest.raises(ConfigError, match="overlap"):
+        config(table, tmp_path / "run", **{"privacy.overlap": "weights"})

@@ -109,7 +109,7 @@ def test_local_noise_is_each_stores_own(table, tmp_path):
     )
     variance = [int(lines(run.directory)[3]["body"]["variance"]) for run in (shared, own)]
     assert variance[1] == pytest.approx(3 * variance[0], rel=1e-9)  # h = 3 of 5
-    assert [lines(run.directory)[2]["body"]["honest"] for run in (shared, own)] == [3, 1]
+    assert [lines(run.directory)[3]["body"]["honest"] for run in (shared, own)] == [3, 1]
     assert own.document["privacy"]["colluders"] is None
 
 

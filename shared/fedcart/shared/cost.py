@@ -26,14 +26,14 @@ from fedcart.shared.privacy.accounting import (
     run_rho,
     upward,
 )
-from fedcart.shared.privacy.conversion import gdp_epsilon
+from fedcart.shared.privacy.exact_gaussian import run_cost
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.wire import reply_bytes
 
 ACCOUNTANT = "zCDP of the discrete Gaussian"
 RDP = "dp_accounting: RDP over its ZCDpEvent, on its own orders"
-GDP = "exact Gaussian DP of the same noise: continuous, not the mechanism used"
+GDP = "exact Gaussian (proven): of this very noise, docs/proofs/exact-gaussian.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,20 +185,22 @@ def plan_cost(plan: Plan, rounds: Sequence[Round], *, opinions: bool = True) -> 
             for k in OVERLAPS
             if k <= plan.participants
         },
-        opinions=second_opinions(plan, rounds, rho, terms.delta) if opinions else None,
+        opinions=second_opinions(plan, rounds, terms.delta) if opinions else None,
         **common,
     )
 
 
-def second_opinions(plan: Plan, rounds: Sequence[Round], rho: Fraction, delta: float) -> dict[str, float]:
-    """What others' formulae say of the same noise. Shown beside ours, never used.
+def second_opinions(plan: Plan, rounds: Sequence[Round], delta: float) -> dict[str, float]:
+    """What others' formulae say of the same noise. Shown beside ours; noise, caps and ledgers never go by them.
 
-    Gaussian DP: sum of mu^2 = 2 rho (Dong, Roth, Su 2019, arXiv:1905.02383v3, Corollary 3.3).
+    Gaussian DP by the reduction of `privacy.exact_gaussian`; left out where noise is too coarse for it.
     """
     import dp_accounting
 
     accountant = dp_accounting.rdp.RdpAccountant().compose(event(rounds, plan.honest, plan.attempts))
-    return {RDP: float(accountant.get_epsilon(delta)), GDP: gdp_epsilon(math.sqrt(2 * upward(rho)), delta)}
+    proven = run_cost(rounds, plan.honest, plan.attempts).epsilon(delta)
+    found = {RDP: float(accountant.get_epsilon(delta))}
+    return found if math.isinf(proven) else {**found, GDP: proven}
 
 
 def _round_cost(round_: Round, honest: int, delta: float | None, spent: Fraction | None) -> RoundCost:

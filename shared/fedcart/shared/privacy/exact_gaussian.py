@@ -1,0 +1,93 @@
+"""Epsilon of discrete Gaussian releases as of Gaussian ones, rigorously: docs/proofs/exact-gaussian.md is the proof.
+
+q + N_Z(0, V) is within total variation gamma(V) a coordinate of round(q + N(0, V - 1/12)), which is Gaussian DP. So
+the run costs delta_mu(epsilon) + (1 + exp(epsilon)) gamma. It calibrates nothing: noise, policy and ledger go by zCDP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.privacy.accounting import LEAST_VARIANCE
+from fedcart.shared.privacy.conversion import gdp_delta, gdp_epsilon
+from fedcart.shared.privacy.grid import grid, share_variance
+from fedcart.shared.privacy.release import Release
+
+if TYPE_CHECKING:
+    from fedcart.shared.learners.base import Round
+
+NAME = "exact Gaussian (proven)"
+MARGIN = 1e-9
+"""Of delta, for the float64 evaluation of delta_mu."""
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianCost:
+    """What some releases cost together.
+
+    Attributes:
+      mu_squared: sum of D^2 / (V - 1/12), exact.
+      gamma: sum over coordinates of the total variation, never too low.
+    """
+
+    mu_squared: Fraction = Fraction(0)
+    gamma: float = 0.0
+
+    def __add__(self, other: GaussianCost) -> GaussianCost:
+        return GaussianCost(self.mu_squared + other.mu_squared, math.nextafter(self.gamma + other.gamma, math.inf))
+
+    def epsilon(self, delta: float) -> float:
+        """An epsilon that holds at delta, near the least; infinity where gamma leaves no delta."""
+        mu = math.nextafter(math.sqrt(self.mu_squared), math.inf) if self.mu_squared else 0.0
+        if mu == 0:
+            return 0.0
+        found = gdp_epsilon(mu, delta * (1 - MARGIN))
+        for _ in range(100):
+            left = delta * (1 - MARGIN) - (1 + math.exp(min(found, 700.0))) * self.gamma
+            if left <= 0:
+                return math.inf
+            if gdp_delta(mu, found) <= left:
+                return found
+            found = max(gdp_epsilon(mu, left), found * (1 + 1e-12))
+        return math.inf
+
+
+def gamma(variance: int | Fraction) -> float:
+    """Total variation between q + N_Z(0, variance) and round(q + N(0, variance - 1/12)), an upper bound for every q."""
+    if variance * 12 <= 1:
+        raise ConfigError(f"a variance of {variance} is not above 1/12; nothing was computed")
+    sigma = math.sqrt(variance - Fraction(1, 12))
+    first = (math.sqrt(24) + math.sqrt(120) / sigma) / (1440 * sigma**4)
+    exponent = 2 * math.pi**2 * float(variance)
+    return (first + (math.exp(-exponent) / -math.expm1(-exponent))) * (1 + 1e-12)
+
+
+def release_cost(D: int, variance: int, words: int) -> GaussianCost:
+    """One release of `words` numbers with integer sensitivity D under total noise of `variance` on the integers."""
+    if variance < LEAST_VARIANCE:
+        raise ConfigError(f"a variance of {variance} is below {LEAST_VARIANCE}; nothing was computed")
+    total = math.nextafter(words * gamma(variance), math.inf)
+    return GaussianCost(D * D / (variance - Fraction(1, 12)), total)
+
+
+def run_cost(rounds: Sequence[Round], honest: int, attempts: int) -> GaussianCost:
+    """Every round once, and the dearest one again for each further attempt (the largest gamma too, if another's)."""
+    each = [_sum(_release(x, honest) for x in round_.charges) for round_ in rounds]
+    found = _sum(each)
+    for _ in range(attempts - 1):
+        mu_squared = max((cost.mu_squared for cost in each), default=Fraction(0))
+        found += GaussianCost(mu_squared, max((cost.gamma for cost in each), default=0.0))
+    return found
+
+
+def _release(release: Release, honest: int) -> GaussianCost:
+    return release_cost(grid(release).sensitivity, honest * share_variance(release, honest), release.words)
+
+
+def _sum(costs: Iterable[GaussianCost]) -> GaussianCost:
+    return sum(costs, GaussianCost())

@@ -1,0 +1,101 @@
+"""The reduction of docs/proofs/exact-gaussian.md: its total variation to 50 digits, and what is computed from it."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import mpmath as mp
+import pytest
+
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.learners.popularity import Popularity
+from fedcart.shared.learners.toy import toy_catalogue
+from fedcart.shared.privacy.accounting import LEAST_VARIANCE, epsilon, run_rho
+from fedcart.shared.privacy.conversion import gdp_epsilon
+from fedcart.shared.privacy.exact_gaussian import GaussianCost, gamma, release_cost, run_cost
+from fedcart.shared.privacy.terms import PrivacyTerms
+
+
+def total_variation(sigma_squared: mp.mpf) -> mp.mpf:
+    """Between round(N(0, sigma^2)) and N_Z(0, sigma^2 + 1/12), term by term, 50 digits."""
+    sigma, s2 = mp.sqrt(sigma_squared), sigma_squared + mp.mpf(1) / 12
+    reach = int(16 * sigma) + 20  # what lies beyond is below exp(-128)
+    upper = [mp.ncdf((k + mp.mpf("0.5")) / sigma) for k in range(-1, reach + 1)]
+    weights = [mp.exp(-(mp.mpf(k) ** 2) / (2 * s2)) for k in range(reach + 1)]
+    total = weights[0] + 2 * sum(weights[1:])
+    apart = [abs(upper[k + 1] - upper[k] - weights[k] / total) for k in range(reach + 1)]
+    return (apart[0] + 2 * sum(apart[1:])) / 2
+
+
+def first_order(sigma: mp.mpf) -> mp.mpf:
+    """E|He4(Z)| / 5760 / sigma^4."""
+    roots = [mp.sqrt(3 - mp.sqrt(6)), mp.sqrt(3 + mp.sqrt(6))]
+    mean = 2 * mp.quad(lambda z: abs(z**4 - 6 * z**2 + 3) * mp.npdf(z), [0, *roots, 20])
+    return mean / 5760 / sigma**4
+
+
+@pytest.mark.parametrize("sigma", ["0.5", "1", "2", "4", "8", "32"])
+def test_the_total_variation_is_below_gamma_and_goes_as_the_fourth_power(sigma):
+    with mp.workdps(50):
+        sigma_squared = mp.mpf(sigma) ** 2
+        found = total_variation(sigma_squared)
+        bound = gamma(Fraction(sigma) ** 2 + Fraction(1, 12))
+        assert 0 < found < bound
+        if mp.mpf(sigma) >= 2:
+            assert found == pytest.approx(first_order(mp.mpf(sigma)), rel=0.1 / float(sigma))
+            assert bound < 25 * float(found)  # the bound is of the right order: another power or constant shows
+
+
+def test_another_centre_of_the_match_would_be_seen():
+    """sigma^2 against itself, without the 1/12 of the rounding, is apart by 1 / sigma^2, not 1 / sigma^4."""
+    with mp.workdps(50):
+        sigma_squared = mp.mpf(32) ** 2
+        weights = [mp.exp(-(mp.mpf(k) ** 2) / (2 * sigma_squared)) for k in range(600)]
+        total = weights[0] + 2 * sum(weights[1:])
+        cells = [mp.ncdf((k + mp.mpf("0.5")) / 32) - mp.ncdf((k - mp.mpf("0.5")) / 32) for k in range(600)]
+        apart = [abs(c - w / total) for c, w in zip(cells, weights, strict=True)]
+        naive = (apart[0] + 2 * sum(apart[1:])) / 2
+        assert naive > 100 * gamma(Fraction(32**2) + Fraction(1, 12))
+
+
+@pytest.mark.parametrize(("delta", "words"), [(1e-6, 125_250), (1e-9, 1 << 24)])
+@pytest.mark.parametrize("z", [0.7, 1.5, 6.0])
+def test_epsilon_holds_by_40_digit_arithmetic_and_is_near_the_least(z, delta, words):
+    D = 1 << 20
+    cost = release_cost(D, math.ceil((z * D) ** 2), words)
+    found = cost.epsilon(delta)
+
+    def spent(at: mp.mpf) -> mp.mpf:
+        mu = mp.sqrt(mp.mpf(cost.mu_squared.numerator) / cost.mu_squared.denominator)
+        own = mp.ncdf(mu / 2 - at / mu) - mp.exp(at) * mp.ncdf(-mu / 2 - at / mu)
+        return own + (1 + mp.exp(at)) * mp.mpf(cost.gamma)
+
+    with mp.workdps(40):
+        assert spent(mp.mpf(found)) <= delta
+        assert spent(mp.mpf(found) * (1 - mp.mpf(10) ** -6)) > delta * (1 - mp.mpf(10) ** -8)
+
+
+def test_it_lies_between_the_continuous_figure_and_zcdp_for_a_plan():
+    catalogue, learner = toy_catalogue(50), Popularity()
+    terms = PrivacyTerms(epsilon=4.0, delta=1e-6, bounds=learner.bounds(), colluders=1, min_survivors=7)
+    rounds = terms.apply(learner.rounds(catalogue, 1000), honest=6, attempts=3, customers_bound=1000)
+    rho = run_rho(rounds, 6, 3)
+    found = run_cost(rounds, 6, 3)
+    assert float(found.mu_squared / (2 * rho)) == pytest.approx(1, rel=1e-9)
+    proven, continuous = found.epsilon(1e-6), gdp_epsilon(math.sqrt(2 * rho), 1e-6)
+    assert continuous <= proven < continuous * 1.0001
+    assert proven < 0.96 * epsilon(rho, 1e-6)
+
+
+def test_costs_add_up_and_noise_that_is_too_coarse_proves_nothing():
+    one = release_cost(1 << 20, 1 << 40, 100)
+    both = one + one
+    assert both.mu_squared == 2 * one.mu_squared
+    assert both.gamma >= 2 * one.gamma
+    assert GaussianCost().epsilon(1e-6) == 0
+    assert GaussianCost(Fraction(1), 1e-6).epsilon(1e-6) == math.inf  # gamma leaves no delta
+    with pytest.raises(ConfigError, match="below"):
+        release_cost(1, LEAST_VARIANCE - 1, 1)
+    with pytest.raises(ConfigError, match="1/12"):
+        gamma(Fraction(1, 12))
