@@ -14,7 +14,7 @@ import pytest
 from flwr.app import Message, RecordDict
 
 import link_kit
-from fedcart.server.listener import OBJECT_BODY, SMALL_BODY, Door, server_context
+from fedcart.server.listener import OBJECT_BODY, SMALL_BODY, UNPROVEN_BODY, Door, server_context
 from fedcart.server.tls_files import AUTHORITY, SERVER, SERVER_KEY, make_authority, make_server
 from fedcart.shared.errors import ConfigError, InputError
 from fedcart.shared.flower_compat import ConfigRecord, pack_arrays
@@ -134,6 +134,34 @@ def test_a_stranger_is_refused_before_the_body_is_sent(served: link_kit.Served) 
     for who in (f"flwr-public-key: {key}", "flwr-public-key: ?", "x-none: 1"):
         said = exchange_raw(served, f"POST {PULL} HTTP/1.1\r\nhost: x\r\n{who}\r\ncontent-length: 9\r\n\r\n".encode())
         assert said.startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("how", ["no signature", "another's", "stale", "of another time", "good"])
+def test_who_names_a_members_key_must_prove_it_before_a_large_body_is_sent(served: link_kit.Served, how: str) -> None:
+    from flwr.supercore.primitives.asymmetric import sign_message
+
+    headers, key = signed(served), served.keys[0]
+    old = "2024-01-01T00:00:00+00:00"
+    if how == "no signature":
+        del headers["flwr-signature"]
+    elif how == "another's":
+        other = sign_message(new_node_key(), headers["flwr-timestamp"].encode())
+        headers["flwr-signature"] = base64.b64encode(other).decode()
+    elif how == "stale":
+        headers["flwr-timestamp"] = old
+        headers["flwr-signature"] = base64.b64encode(sign_message(key, old.encode())).decode()
+    elif how == "of another time":
+        headers["flwr-timestamp"] = old
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    start = f"POST {FLEET}push-object HTTP/1.1\r\nhost: x\r\n{head}content-length: {UNPROVEN_BODY + 1}\r\n\r\n"
+    if how == "good":  # the body is waited for: nothing is said before it came
+        raw = socket.create_connection(("127.0.0.1", served.listener.port), timeout=1)
+        with tls_context(served.authority).wrap_socket(raw, server_hostname="127.0.0.1") as connection:
+            connection.sendall(start.encode())
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+    else:
+        assert exchange_raw(served, start.encode()).startswith(b"HTTP/1.1 401 ")
 
 
 def test_naming_a_members_key_is_not_holding_it(served: link_kit.Served, client: httpx.Client) -> None:

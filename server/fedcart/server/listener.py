@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from fedcart.shared.errors import FedcartError, InputError, ProtocolError
-from fedcart.shared.flower_compat.link import FLEET, FLEET_CALLS, KEY_HEADER, WAIT_HEADER, Application, read_claim
+from fedcart.shared.flower_compat.link import (
+    FLEET,
+    FLEET_CALLS,
+    KEY_HEADER,
+    SIGNED_HEADER,
+    TIME_HEADER,
+    WAIT_HEADER,
+    Application,
+    holds_key,
+    read_claim,
+)
 from fedcart.shared.identity import verify
 
 HEALTH = "/health"
@@ -27,6 +37,8 @@ SMALL_BODY = 1 << 20
 """Most bytes of a call's body, but for an object's."""
 OBJECT_BODY = 6 << 20
 """Most bytes of a push-object call: Flower cuts arrays into chunks of 5 MiB."""
+UNPROVEN_BODY = 1 << 16
+"""Most bytes that are read of a caller who names a member's key, before Flower checks that it is theirs."""
 START_S = 30.0
 PULL = FLEET + "pull-messages"
 LONGEST_HOLD_S = 20.0
@@ -94,19 +106,25 @@ class Guard:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = _length_refusal(headers, most)
-        key = None if door is not None else _member(headers, self._members)
-        if refusal is None and door is None and key is None:
-            refusal = 401
         if refusal is not None:
             await answer(send, refusal, b"")
         elif door is not None:
             status, made = await asyncio.to_thread(door.answer, headers, await _read(receive, most))
             await answer(send, status, made)
+        else:
+            await self._fleet(scope, receive, send, headers)
+
+    async def _fleet(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+        """A fleet call of a member; a large one only of one who proves it."""
+        key, path = _member(headers, self._members), scope["path"]
+        proven = int(headers["content-length"]) <= UNPROVEN_BODY
+        if key is None or not (proven or await asyncio.to_thread(_proves, headers, key)):
+            await answer(send, 401, b"")
         elif path == FLEET + "push-messages":
-            await self._pass_reply(scope, receive, send, headers, key or b"")
+            await self._pass_reply(scope, receive, send, headers, key)
         else:
             if self._hold is not None and path == PULL and (seconds := _seconds(headers)) > 0:
-                await self._hold(key or b"", seconds)
+                await self._hold(key, seconds)
             await self._inner(scope, receive, send)
 
     async def _pass_reply(
@@ -163,6 +181,15 @@ async def answer(send: Send, status: int, body: bytes) -> None:
 def json_body(document: Any) -> bytes:
     """A document as a response's body."""
     return json.dumps(document).encode()
+
+
+def _proves(headers: Mapping[str, str], key: bytes) -> bool:
+    """Whether the caller holds the key that it names."""
+    try:
+        signature = base64.b64decode(headers.get(SIGNED_HEADER, ""), validate=True)
+    except binascii.Error:
+        return False
+    return holds_key(key, headers.get(TIME_HEADER, ""), signature)
 
 
 def _seconds(headers: Mapping[str, str]) -> float:

@@ -7,6 +7,7 @@ authentication, are not part of the app at all. Nodes do not register: who is a 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ a run or an app (a store runs its own app only, so a stock SuperNode gets no fur
 FLEET = "/v1/fleet/"
 KEY_HEADER = "flwr-public-key"
 """Header that carries a node's public key, base64 of its PEM."""
+TIME_HEADER, SIGNED_HEADER = "flwr-timestamp", "flwr-signature"
+"""Headers of node authentication: when, and the signature over it, base64."""
 WAIT_HEADER = "fedcart-wait"
 """Header of a pull-messages call: seconds that it may be held until there is a message."""
 Application = Callable[..., Awaitable[None]]
@@ -79,6 +82,20 @@ def read_claim(body: bytes) -> Claim:
     if head.message_id != request.message_object_trees[0].object_id:
         raise ProtocolError("a pushed reply is not numbered by its content; it was not stored")
     return Claim(request.node.node_id, head.src_node_id, head.message_id, head.reply_to_message_id)
+
+
+def holds_key(public_key: bytes, timestamp: str, signature: bytes) -> bool:
+    """Whether the headers of a call are signed by that key and fresh: what Flower checks itself once a body is read."""
+    from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
+    from flwr.supercore.date import now
+    from flwr.supercore.primitives.asymmetric import bytes_to_public_key, verify_signature
+
+    try:
+        age = (now() - datetime.datetime.fromisoformat(timestamp)).total_seconds()
+        signed = verify_signature(bytes_to_public_key(public_key), timestamp.encode("ascii"), signature)
+    except (ValueError, TypeError, UnicodeError):
+        return False
+    return signed and -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
 
 
 class Link:
