@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -30,10 +31,12 @@ from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
 from fedcart.server.coalition.planning import publish, write_plan_file
 from fedcart.server.coalition.service import Service
 from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.cli import run
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
 from fedcart.shared.identity import Identity, fingerprint
-from fedcart.shared.invitation import MODEL_DOMAIN, Membership, model_bytes_to_sign
+from fedcart.shared.invitation import MODEL_DOMAIN, Invitation, Membership, model_bytes_to_sign
 from fedcart.shared.ledger.ledger import Ledger
+from fedcart.shared.ledger.verify import receipts_of
 from fedcart.shared.policy import Coordination, Limits, Policy
 from fedcart.shared.roster import Roster
 
@@ -100,6 +103,8 @@ def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
         identity = found.identity()
         with Ledger.open(found.ledger_file, identity) as ledger:
             assert 0 < ledger.epsilon(1e-5) <= 4
+        [receipt] = receipts_of(found.ledger_file)
+        assert (receipt.round, len(receipt.heads)) == (0, 3)
         histories, _ = open_records(MemberFiles(found).plan(place.name))
         assert histories.customers == 12
         assert len(Store(found.directory).recommend(f"{found.directory.name}0", 5).items) == 5
@@ -107,6 +112,33 @@ def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
 
 
 # --- what a store refuses
+
+
+def test_joining_pins_the_coordinator_and_no_other_may_follow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, _ = create_store(tmp_path / "store")
+    files, place = MemberFiles(made), str(tmp_path / "store")
+    with served(tmp_path) as (folder, _):
+        paths = folder.invite(["north", "south"], tmp_path)
+        key = folder.identity().public.hex()
+        assert run(["store", "run", "--dir", place]) == 2
+        assert "has joined no coalition" in capsys.readouterr().err
+        assert run(["store", "join", str(paths[0]), "--dir", place, "--yes"]) == 0
+        assert made.policy().trust.coordinator_key == key
+        assert fingerprint(bytes.fromhex(key)) in capsys.readouterr().out
+        assert [member.state for member in folder.members()] == ["joined", "invited"]
+        assert run(["store", "join", str(paths[0]), "--dir", place]) == 0  # again is harmless
+        other, _ = create_store(tmp_path / "other")
+        assert run(["store", "join", str(paths[0]), "--dir", str(other.directory), "--yes"]) == 4  # used
+        assert not MemberFiles(other).membership_file.exists()
+        elsewhere = dataclasses.replace(Invitation.load(paths[1]), coordinator_key="0" * 64)
+        elsewhere.save(tmp_path / "elsewhere.invite")
+        before = files.policy_file.read_text()
+        assert run(["store", "join", str(tmp_path / "elsewhere.invite"), "--dir", place, "--yes"]) == 3
+        assert "pins another coordinator_key" in capsys.readouterr().err
+        assert files.policy_file.read_text() == before
+    assert run(["store", "join", str(paths[1]), "--dir", str(other.directory), "--yes"]) == 1  # nobody is there
 
 
 def test_a_model_that_the_pinned_coordinator_did_not_sign_is_refused(
