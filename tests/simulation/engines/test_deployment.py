@@ -67,6 +67,7 @@ def test_three_stores_end_on_the_bits_of_the_in_process_engine(
     assert {line["stores"] for line in lines} == {3}
 
 
+@pytest.mark.slow  # tests/protocol/test_coalition_run.py does it in every run, by threads
 def test_three_stores_open_the_same_sums_by_secure_aggregation(tmp_path: Path, pids: list[int]) -> None:
     plain = SecureRun(tmp_path / "plain", 3, masked=False)
     masked = SecureRun(tmp_path / "masked", 3)
