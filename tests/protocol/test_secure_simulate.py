@@ -107,9 +107,9 @@ def test_more_stores_than_a_complete_graph_holds_mean_a_ring(tmp_path: Path) -> 
 
 def test_where_no_ring_holds_a_run_is_refused_unless_it_is_told_to_add_in_the_clear(tmp_path: Path) -> None:
     plan = SecureRun(tmp_path, 5).agreement.plan
-    many = replace(plan, participants=110, privacy=replace(plan.privacy, colluders=40, min_survivors=76))
+    many = replace(plan, participants=101, privacy=replace(plan.privacy, colluders=40, min_survivors=71))
     auto = Config.read(None, {}).engine
-    with pytest.raises(ConfigError, match="110 stores of which 40 may collude"):
+    with pytest.raises(ConfigError, match="101 stores of which 40 may collude"):
         aggregation_of(many, auto)
     assert aggregation_of(many, replace(auto, aggregation="plain")) == "plain"
 

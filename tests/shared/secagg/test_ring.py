@@ -110,7 +110,7 @@ def test_rounds_fail_no_more_often_than_the_reach_was_chosen_for(monkeypatch: py
 def test_up_to_100_stores_everybody_is_a_neighbour_and_above_nobody_can_be() -> None:
     assert reach_of(Cohort(participants=100, colluders=10, min_survivors=80)) == 0
     with pytest.raises(ConfigError, match="would all be each other's neighbours"):
-        reach_of(Cohort(participants=110, colluders=40, min_survivors=76))
+        reach_of(Cohort(participants=101, colluders=40, min_survivors=71))
     for reach in (1, 10):
         with pytest.raises(ConfigError, match=f"reach {reach} is not over c / 2"):
             make_pins(20, 2, reach=reach)

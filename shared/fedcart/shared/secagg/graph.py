@@ -135,7 +135,7 @@ def reach_of(cohort: Cohort) -> int:
     n, c, m = cohort.participants, cohort.colluders, cohort.min_survivors
     if n <= MAX_COMPLETE:
         return 0
-    for reach in range(c // 2 + 1, (n - 1) // 2):
+    for reach in range(c // 2 + 1, n // 2):  # 2K + 1 < n
         around = 2 * reach + 1
         windows = _at_most(n, m, reach, c // 2) * comb(n, around)
         holders = _at_most(n, m, around, share_threshold(cohort, reach) - 1) * comb(n, reach)
