@@ -26,7 +26,7 @@ from fedcart.shared.learners.memory import MemoryCustomers, store_totals
 from fedcart.shared.plan import build_learner
 from fedcart.shared.privacy.clipped_sums import ClippedSums
 from fedcart.shared.privacy.cohort import Cohort
-from fedcart.shared.privacy.conversion import gdp_mu
+from fedcart.shared.privacy.conversion import auto_delta, gdp_mu
 from fedcart.shared.privacy.grid import grid
 from fedcart.shared.privacy.terms import PrivacyTerms
 from fedcart.simulation import defaults
@@ -37,6 +37,7 @@ from fedcart.simulation.run import prepare
 from fedcart.simulation.validation import inner_split
 
 DELTA = 1e-5
+"""Where the number of customers allows it."""
 SCORING = {
     "factor_weight",
     "factor_exponent",
@@ -56,12 +57,13 @@ def noised_rounds(learner, catalogue, epsilon, noise, stores, bound):
     if epsilon == math.inf:
         return rounds
     cohort = Cohort.default(stores)
-    terms = PrivacyTerms(epsilon=epsilon, delta=DELTA, bounds=learner.bounds())
+    delta = min(DELTA, auto_delta(bound))
+    terms = PrivacyTerms(epsilon=epsilon, delta=delta, bounds=learner.bounds())
     made = terms.apply(rounds, honest=1, attempts=1, customers_bound=bound)
     if noise == "released":
         return tuple(replace(r, noise_excess=math.sqrt(stores / cohort.honest)) for r in made)
     rho = sum(0.5 / release.noise_multiplier**2 for r in made for release in r.releases)
-    factor = math.sqrt(2 * rho) / gdp_mu(epsilon, DELTA)  # the same split, at mu instead of sqrt(2 rho)
+    factor = math.sqrt(2 * rho) / gdp_mu(epsilon, delta)  # the same split, at mu instead of sqrt(2 rho)
     return tuple(
         replace(r, releases=tuple(replace(x, noise_multiplier=x.noise_multiplier * factor) for x in r.releases))
         for r in made
