@@ -36,7 +36,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "ml-100k": ("--data", "ml-100k", "--stores", "10"),
     "ml-latest-small": ("--data", "ml-latest-small", "--stores", "10"),
     "jdata": ("--data", "jdata", "--stores", "10", "--config", "jdata"),
-    "marketplace": (),
+    "marketplace": ("--epsilon", "inf"),
 }  # fmt: skip
 SHARE = {"jdata": "[evaluate]\nshare = 0.05\nbaselines = ['popularity', 'itemknn', 'content', 'random', 'memoriser']\n"}
 """jdata: 93,334 customers x 24,624 items; a twentieth of the customers is ranked, and no dense item-item model."""

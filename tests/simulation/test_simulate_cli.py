@@ -15,6 +15,8 @@ import pytest
 
 from fedcart.shared import metrics
 from fedcart.shared.cli import run
+from fedcart.shared.errors import ConfigError
+from fedcart.simulation.config import Config
 from fedcart.simulation.methods import Trainings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -301,6 +303,31 @@ def test_a_run_from_python_names_a_line_that_runs_it_again(folder: Path, capsys:
     )
     assert code == 0
     assert json.loads(out)["metrics"] == done.document["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("words", "epsilon"),
+    [
+        ((), 4.0),
+        (("--size", "small", "--seed", "3"), 4.0),
+        (("--epsilon", "inf"), float("inf")),
+        (("--trust", "none"), float("inf")),
+        (("--learner", "gram"), float("inf")),
+        (("--data", "ml-100k"), float("inf")),
+    ],
+)
+def test_only_a_run_that_names_nothing_gets_an_epsilon_unasked(
+    words: tuple[str, ...], epsilon: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen: list[Config] = []
+
+    def stop(config: Config, *_: object) -> None:
+        chosen.append(config)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr("fedcart.simulation.run.simulate", stop)
+    assert call(["simulate", *words], capsys)[0] == 2
+    assert chosen[0].privacy.epsilon == epsilon
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:

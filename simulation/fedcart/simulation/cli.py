@@ -16,6 +16,10 @@ Examples:
   fedcart simulate --data sales.csv --columns customer=who,item=sku,time=day,store=branch --split time:2026-05-01
 """
 
+BARE_EPSILON = 4.0
+"""Of a run that names neither configuration, data, learner, epsilon nor trust: the built-in marketplace, as
+stores would train on it."""
+
 
 @click.command(epilog=EPILOG)
 @click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]")
@@ -33,13 +37,17 @@ Examples:
 @click.option("--stores-by", metavar="HOW", help="auto, column, random, dirichlet:A or customer.")
 @click.option("--overlap", type=click.Choice(["pair", "declared"]), help="A person at several stores.")
 @click.option("--split", metavar="RULE", help="auto, leave-one-out, last-basket, time:YYYY-MM-DD or ncf.")
-@click.option("--learner", metavar="L", help="auto, popularity, gram, als, mf or ncf.")
+@click.option("--learner", metavar="L", help="auto, popularity, gram, spectral, als, mf or ncf.")
 @click.option(
     "--set", "learner_settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter; may be repeated."
 )
 @click.option("--rounds", type=int, metavar="R", help="Rounds of mf and ncf, sweeps of als.")
 @click.option("--dim", type=int, metavar="K", help="Length of the item and customer factors (embedding_dim).")
-@click.option("--epsilon", type=float, help="Privacy loss of one customer over the whole run; inf = no guarantee.")
+@click.option(
+    "--epsilon",
+    type=float,
+    help="Privacy loss of one customer over the whole run; inf = no guarantee. 4 where nothing is named, else inf.",
+)
 @click.option("--delta", metavar="D|auto", help="auto: the largest power of ten below 1 / (10 x customers).")
 @click.option("--trust", metavar="T", help="Who adds noise: local, distributed, none, or auto.")
 @click.option("--rehearsal", is_flag=True, default=None, help="Noise from --seed, also on data of your own.")
@@ -64,6 +72,8 @@ def simulate(config: Path | None, as_json: bool, **options: Any) -> None:
     from fedcart.simulation.run import shell_line
     from fedcart.simulation.run import simulate as run
 
+    if config is None and all(options[name] is None for name in ("data_name", "learner", "epsilon", "trust")):
+        options["epsilon"] = BARE_EPSILON
     chosen = Config.read(config, overrides(options))
     with shown(Lines()) as progress:
         result = run(chosen, progress, shell_line(typed_arguments()))
