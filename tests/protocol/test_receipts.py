@@ -183,6 +183,23 @@ def test_a_store_that_was_rolled_back_stops_for_good_when_its_receipt_comes(tmp_
     assert (path.name, "witness") in rules(run)
 
 
+@pytest.mark.parametrize("sort", ["plain", "local"])
+def test_a_store_that_was_rolled_back_after_it_took_its_receipts_stops_at_the_next(tmp_path: Path, sort: str) -> None:
+    run = make(tmp_path, sort)
+    path = ledger_path(run.around.results, 2)
+    before = path.read_bytes()
+
+    def restore(store: int, round_index: int, flow: str) -> bool:
+        if (store, round_index, flow) == (2, 1, "receipt"):
+            path.write_bytes(before)  # its next head is of a ledger in which rounds 0 and 1 were never charged
+        return False
+
+    played(run, restore)
+    assert "rolled back" in path.with_name(f"{path.name}.stopped").read_text()
+    assert {line["body"]["round"] for line in entries(run, 2) if line["kind"] == "charge"} == {2}
+    assert (path.name, "witness") in rules(run)
+
+
 def ask(run: SecureRun, store: int, *receipts: Receipt) -> fc.Message:
     fc.become_coordinator(1)
     message = fc.Message(write_receipts(receipts), store + 2, "query.receipt", ttl=60.0)

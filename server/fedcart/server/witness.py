@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from fedcart.server.exchange import Replies, gather
@@ -29,6 +29,8 @@ RECEIPTS = "receipts.jsonl"
 MOST_HEADS = 100
 """In one receipt. With more stores each gets the receipt of its group: a ledger of a thousand stores' heads a round
 would be mostly that."""
+MOST_OWED = 8
+"""Receipts that one store is sent at once: it stops by itself when the ones of two rounds are missing."""
 LONGEST_WAIT_S = 60.0
 """For stores to take a receipt: the round is over, and the next one's brings what they missed."""
 
@@ -58,6 +60,7 @@ class Witness:
         self._store_of: dict[int, str] = {}
         self._node_of: dict[str, int] = {}
         self._signed: list[Receipt] = []
+        self._owed: dict[str, list[Receipt]] = {}  # store -> the last receipt that it took, and the ones since
         self.uploaded: set[int] = set()
         self._read()
 
@@ -88,21 +91,25 @@ class Witness:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         for receipt in self._signed:
             append_line(self._path, canonical_bytes(receipt.body()).decode())
+            self._owe(receipt)
 
     def send(self, nodes: Collection[int], group: str) -> None:
-        """Send each node the receipt with its store's head (those that were never heard: all of them), and hear where
-        its ledger stands. A node that does not answer gets the next one.
+        """Send each node the receipts with its store's head (those that were never heard: all of the last ones), and
+        hear where its ledger stands. A node that does not answer gets them again with the next one.
+
+        The last receipt that a store took goes with the new one: it names the head before this round, so a ledger that
+        was rolled back since cannot pass for one that went on.
         """
         if not nodes:
             return
-        known = {x.public: write_receipts([receipt]) for receipt in self._signed for x in receipt.heads.values()}
-        everything = write_receipts(self._signed)
-        contents = {node: known.get(self._store_of.get(node, ""), everything) for node in nodes}
+        lists = {node: self._owed.get(self._store_of.get(node, ""), self._signed) for node in nodes}
+        made = {_names(receipts): write_receipts(receipts) for receipts in lists.values()}
+        contents = {node: made[_names(receipts)] for node, receipts in lists.items()}
         replies = Replies()
         gather(
             self._grid,
             contents,
-            self._keep,
+            self._taken,
             replies,
             kind=f"query.{RECEIPT_ACTION}",
             group=f"{group}.{RECEIPT_ACTION}",
@@ -118,6 +125,19 @@ class Witness:
         self.send(nodes, f"{round_index}.0")
         self.sign(round_index, context_of(self._plan, round_index, 0))
         self.send(nodes, f"{round_index}.0")
+
+    def _owe(self, receipt: Receipt) -> None:
+        for public, head in receipt.heads.items():
+            owed = self._owed.setdefault(public, [])
+            if owed and owed[-1].heads[public].head == head.head:
+                owed.pop()  # it stood still: the new one says all that the old one said
+            owed.append(receipt)
+            del owed[:-MOST_OWED]
+
+    def _taken(self, node: int, content: RecordDict) -> None:
+        """A store's answer to its receipts."""
+        self._keep(node, content)
+        del self._owed.get(self._store_of[node], [])[:-1]
 
     def _keep(self, node: int, content: RecordDict) -> None:
         head = read_head(content)
@@ -144,7 +164,12 @@ class Witness:
             raise DataError(f"{self._path}: not receipts; nothing was run") from error
         for receipt in found:
             self._heads.update(receipt.heads)
+            self._owe(receipt)
         self._signed = [x for x in found if (x.round, x.ctx) == (found[-1].round, found[-1].ctx)]
+
+
+def _names(receipts: Sequence[Receipt]) -> tuple[str, ...]:
+    return tuple(receipt.sig for receipt in receipts)
 
 
 def context_of(plan_hash: str, round_index: int, attempt: int) -> str:
