@@ -46,6 +46,7 @@ def released_popularity(
         learner=learner.name,
         hyper_parameters=hyper_parameters(learner),
         privacy=replace(plan.privacy, bounds=learner.bounds()),
+        evaluation=None,
     )
     (round_,) = alone.rounds(catalogue)
     (release,) = round_.releases
