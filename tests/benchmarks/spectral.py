@@ -47,6 +47,8 @@ SCORING = {
     "popularity_weight",
     "order_weight",
     "order_items",
+    "own_weight",
+    "own_half_life_days",
 }
 """Settings that only the local solve reads: one training serves all of them."""
 
@@ -117,12 +119,19 @@ def with_candidates(split, seed=0):
     return replace(split, held_out=replace(held, candidates=candidates))
 
 
-def customer_ndcg(split, ranking):
-    """NDCG@10 of new items: mean over measured customers, and over those of them who have a history."""
-    found = metrics.several(split.held_out.indptr, ranking.new)
+def customer_ndcg(split, ranks):
+    """NDCG@10: mean over measured customers, and over those of them who have a history."""
+    found = metrics.several(split.held_out.indptr, ranks)
     values = found.values["ndcg@10"]
     warm = split.train.counts[found.rows] > 0
     return [float(values.mean()), float(values[warm].mean())]
+
+
+def timed(split):
+    """The same, with only customers measured whose training items have times."""
+    known = np.bincount(split.train.row_of_pair()[~np.isnan(split.train.ages)], minlength=split.train.customers) > 0
+    measured = split.held_out.measured
+    return split.measure_only(measured[known[measured]])
 
 
 def parse(pairs):
@@ -138,20 +147,25 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, nargs="+", default=[1.0, 4.0, 8.0])
     parser.add_argument("--noise", choices=("ideal", "released"), default="released")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--validation", nargs="?", const="hash", choices=("hash", "latest"), help="what is held out")
+    parser.add_argument("--timed", action="store_true", help="measure only customers whose items have times")
+    parser.add_argument("--overlap", default="pair", choices=("pair", "declared"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=A,B", help="values to try; all combinations")
     given = parser.parse_args()
     config = Config(
         data=DataConfig(name=given.data, dir=given.data_dir),
         stores=StoresConfig(count=given.stores, by=given.stores_by),
+        privacy=PrivacyConfig(overlap=given.overlap),
     )
     prepared = prepare(config)
     split, catalogue, stores = prepared.split, prepared.dataset.catalogue, len(prepared.partition.names)
     bound, _ = customers_bound(PrivacyConfig(), given.data, split.train.customers)
     if given.validation:
-        split = inner_split(split, prepared.partition, 0, {})
+        split = inner_split(split, prepared.partition, 0, {}, latest=given.validation == "latest")
         if split.rule != "time":
             split = with_candidates(split)
+    if given.timed:
+        split = timed(split)
     tried = parse(given.set)
     first = {k: v for k, v in tried.items() if k not in SCORING}
     second = {k: v for k, v in tried.items() if k in SCORING}
@@ -169,10 +183,12 @@ def main() -> None:
                 rows = []
                 for state in states:
                     ranking = rank(learner.scorer(state, catalogue), split)
-                    rows.append([*figures(ranking), *customer_ndcg(split, ranking)])
+                    rows.append(
+                        [*figures(ranking), *customer_ndcg(split, ranking.new), *customer_ndcg(split, ranking.all)]
+                    )
                 mean = np.mean(rows, axis=0)
                 told = {**trained, **dict(zip(second, b, strict=True))}
-                row = "S {:.4f}/{:.4f} F {:.4f}/{:.4f} N {:.4f} with a history {:.4f}".format(*mean)
+                row = "S {:.4f}/{:.4f} F {:.4f}/{:.4f} N {:.4f} with a history {:.4f} all {:.4f} / {:.4f}".format(*mean)
                 print(f"eps {epsilon:g} {row} {json.dumps(told)} {seconds:.1f} s", flush=True)
 
 

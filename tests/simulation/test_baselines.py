@@ -54,6 +54,17 @@ def test_every_baseline_survives_a_customer_without_history(name):
     assert np.isfinite(scores_of(name, empty)).all()
 
 
+def test_ease_that_reads_the_order_of_a_history_scores_by_its_latest_item_more():
+    rows = Interactions.build([0, 0, 1, 1, 2, 2], [0, 2, 0, 1, 2, 3], time=[90, 10, 50, 50, 50, 50])
+    train = build_histories(rows, 3, 4, as_of=100)
+    plain, ordered = (
+        scores_of("ease", train, toy_catalogue(4), regularization=1.0, order_weight=w, order_items=0.5)[0]
+        for w in (0.0, 100.0)
+    )
+    assert plain[1] == pytest.approx(plain[3])  # 1 goes with 0, 3 with 2
+    assert ordered[1] > 1.5 * ordered[3]
+
+
 @pytest.mark.parametrize("name", ["content", "popularity", "recent", "ials", "ease"])
 def test_who_has_no_history_sees_what_is_popular(name):
     empty = replace(TRAIN, indptr=np.concatenate([TRAIN.indptr, TRAIN.indptr[-1:]]))

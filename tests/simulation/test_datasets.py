@@ -56,6 +56,18 @@ def test_ncf_split_has_its_published_counts() -> None:
     assert len(read.catalogue) in (3_883, 3_706)
 
 
+def test_ncf_splits_training_times_are_those_of_ml_1m() -> None:
+    events, held = dataset("ncf-split").interactions, dataset("ncf-split").given_split
+    assert held is not None
+    latest = np.full(6_040, NO_TIME)
+    np.maximum.at(latest, events.customer, events.time)
+    known = latest != NO_TIME
+    assert known.sum() in (0, 2_999, 6_040)  # without ml-1m beside it, its half, the whole
+    test_time = np.full(6_040, NO_TIME)
+    test_time[held.held_out.customer] = held.held_out.time
+    assert (latest[known] <= test_time[known]).all()
+
+
 def test_ncf_split_has_156_lists_of_99_distinct_candidates() -> None:
     split = dataset("ncf-split").given_split
     assert split is not None

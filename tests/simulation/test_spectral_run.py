@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from fedcart.simulation import Config, simulate
@@ -55,3 +57,24 @@ def test_popularity_and_each_sketch_are_charged_as_the_shares_say(done):
     assert {name: row["rounds"] for name, row in releases.items()} == {"popularity": 1, "sketch": 2}
     assert releases["sketch"]["clip_norm"] == 0.2
     assert releases["popularity"]["epsilon"] > releases["sketch"]["epsilon"]
+
+
+def test_a_run_that_reads_the_order_of_own_histories_says_so_and_stands_beside_one_that_does_not(done, tmp_path):
+    config, plain = done
+    plan = {"name": "spectral", "settings": {"order_weight": 100.0}}
+    config = dataclasses.replace(
+        config,
+        learner=dataclasses.replace(config.learner, **plan),
+        evaluate=dataclasses.replace(config.evaluate, baselines=(), no_noise=False),
+        output=dataclasses.replace(config.output, dir=tmp_path / "run"),
+    )
+    found, before = simulate(config).document, plain.document
+    assert found["learner"]["order_of_own_history"] == "local, no ε"
+    assert before["learner"]["order_of_own_history"] is None
+    assert before["metrics"]["without_order"] is None
+    blind = found["metrics"]["without_order"]
+    assert blind["n"] == found["metrics"]["federated"]["n"]
+    assert blind["full"] != found["metrics"]["federated"]["full"]
+    assert "without_order" in {pair["against"] for pair in found["metrics"]["paired"]}
+    assert found["privacy"]["epsilon"] == before["privacy"]["epsilon"]
+    assert "order of own history unread" in (tmp_path / "run" / "report.html").read_text()

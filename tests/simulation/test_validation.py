@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcart.shared.interactions import Interactions, build_histories
+from fedcart.shared.interactions import NO_TIME, Interactions, build_histories
 from fedcart.simulation.validation import hold_out_for_validation
 from purchase_events import CRITICAL_4, CUSTOMERS, EVENTS, ITEMS, PURCHASE, SEEDS, Event, chi_square, table
 
@@ -42,3 +42,16 @@ def test_validation_items_are_drawn_evenly(seed: int) -> None:
     )
     items = hold_out_for_validation(train, seed, "purchase")[1].items
     assert chi_square(np.bincount(items, minlength=5)) < CRITICAL_4
+
+
+def test_the_latest_item_is_held_out_where_there_are_times_and_a_drawn_one_where_not() -> None:
+    events = Interactions.build(
+        [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2], time=np.array([5, 86_400 * 9, 7, NO_TIME, NO_TIME, NO_TIME])
+    )
+    train = build_histories(events, 2, 3, as_of=86_400 * 10)
+    seeds = range(12)
+    items = np.array([hold_out_for_validation(train, s, "purchase", latest=True)[1].items for s in seeds])
+    drawn = np.array([hold_out_for_validation(train, s, "purchase")[1].items for s in seeds])
+    assert (items[:, 0] == 1).all()
+    assert len(set(drawn[:, 0])) > 1
+    assert np.array_equal(items[:, 1], drawn[:, 1])

@@ -28,6 +28,7 @@ DAY_AFTER = {
     "online-retail": "2011-12-10",
     "complete-journey": "2018-01-02",
     "ml-1m": "2003-03-01",
+    "ncf-split": "2003-03-01",
     "ml-100k": "1998-04-23",
     "ml-latest-small": "2018-09-25",
 }

@@ -23,7 +23,7 @@ from fedcart.simulation.summarise import Summariser
 from fedcart.simulation.workspace import Workspace
 
 CENTRALIZED = ("popularity", "itemknn", "userknn", "ease", "ials", "same", "recent", "recent_own")
-PEERS = ("federated", "no_noise", "local_only", "content", "memoriser", "random")
+PEERS = ("federated", "without_order", "no_noise", "local_only", "content", "memoriser", "random")
 CURRENCY = {"marketplace": "€", "online-retail": "£", "complete-journey": "$"}
 MADE_UP = ("marketplace",)
 """Data sets whose customers may be shown in a report: nobody is behind them."""
@@ -55,7 +55,11 @@ def write_run(
         "rehearsal": trainings.plan.privacy is not None and trainings.around.seed is not None,
         "command": command,
         "config": config.document(),
-        "learner": {"name": trainings.plan.learner, "hyper_parameters": plain(trainings.plan.hyper_parameters)},
+        "learner": {
+            "name": trainings.plan.learner,
+            "hyper_parameters": plain(trainings.plan.hyper_parameters),
+            "order_of_own_history": "local, no ε" if trainings.uses_order else None,
+        },
         "settings": {label(method): one for method, one in chosen.items()},
         "alone_settings": trainings.alone_settings,
         "seeds": [config.seed],
@@ -168,7 +172,9 @@ def label(method: str) -> str:
 
 def comparisons() -> list[tuple[str, str]]:
     """Rankings the coalition's is paired with, and their names in run.json."""
-    return [(name, label(name)) for name in ("local_only", "content", "memoriser", "random", *CENTRALIZED)]
+    return [
+        (name, label(name)) for name in ("without_order", "local_only", "content", "memoriser", "random", *CENTRALIZED)
+    ]
 
 
 def privacy(trainings: Trainings, lines: list[dict[str, Any]]) -> dict[str, Any]:

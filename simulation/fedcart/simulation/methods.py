@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from fedcart.shared.errors import FedcartError
 from fedcart.shared.evaluation import METRICS, FederatedMetrics
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
-from fedcart.shared.plan import Plan
+from fedcart.shared.plan import Plan, build_learner
 from fedcart.shared.storage import replace_bytes
 from fedcart.simulation import baselines, engines
 from fedcart.simulation.alone import by_store, settings_alone, with_regularization
@@ -97,6 +97,15 @@ class Trainings:
             engines.run(self.coalition, len(self.partition.names), settings, around=self.around)
         return self._rank_model(self.split, self.progress.step)
 
+    @property
+    def uses_order(self) -> bool:
+        """Whether the learner's scores read the order of a customer's own history."""
+        return bool(getattr(self.learner, "order_weight", 0.0))
+
+    def without_order(self) -> Ranking:
+        """The coalition's model once more, its scores blind to the order of a customer's own history."""
+        return self._rank_model(self.split, self.progress.step, without_order(self.learner))
+
     def no_noise(self) -> Ranking:
         """The same learner over the same stores, neither clipped nor noised."""
         parts = by_store(self.split, self.partition)
@@ -156,7 +165,12 @@ class Trainings:
         sigma = release.noise_multiplier * release.sensitivity() * math.sqrt(shares)
         return FederatedMetrics.of(checkpoint.state.carried[METRICS], sigma)
 
-    def _rank_model(self, split: Split, progress: Callable[[int, int], None] | None = None) -> Ranking:
+    def _rank_model(
+        self,
+        split: Split,
+        progress: Callable[[int, int], None] | None = None,
+        learner: Learner | None = None,
+    ) -> Ranking:
         """Rank with the coalition's model and the stores' own rows after the last finished round."""
         checkpoint = load_checkpoint(self.coalition, self.plan_hash)
         if checkpoint is None:
@@ -164,7 +178,7 @@ class Trainings:
         customers = self.split.train.customers
         rows = str(self.coalition / RECORDS / LOCAL)
         local = MappedTable(rows, 0, customers, customers, checkpoint.round_index + 1)
-        return rank(self.learner.scorer(checkpoint.state, self.catalogue), split, local, progress)
+        return rank((learner or self.learner).scorer(checkpoint.state, self.catalogue), split, local, progress)
 
     def _round_ended(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
@@ -182,6 +196,12 @@ class Trainings:
         values = metrics.several(small.held_out.indptr, self._rank_model(small).new).values["ndcg@10"]
         self.curve[index] = float(values.mean()) if len(values) else 0.0
         replace_bytes(self.coalition / CURVE, json.dumps(self.curve).encode())
+
+
+def without_order(learner: Learner) -> Learner:
+    """The same learner, whose scores do not read the order of a customer's own history."""
+    settings = {f.name: getattr(learner, f.name) for f in fields(learner)}  # type: ignore[arg-type]
+    return build_learner(learner.name, settings | {"order_weight": 0.0})
 
 
 def rank_pooled(

@@ -11,7 +11,7 @@ from fedcart.simulation.config import Config, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.split import Split
 
-LEARNER = ("federated", "no_noise", "local_only", "same")
+LEARNER = ("federated", "without_order", "no_noise", "local_only", "same")
 """Trainings of the run's own learner; the other methods are baselines."""
 TUNED_ELSEWHERE = "tuned on validation of this set under another split or draw"
 

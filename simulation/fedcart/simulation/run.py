@@ -229,6 +229,8 @@ def learner_of(config: Config, dataset: str, name: str, bound: int = 1) -> Learn
 def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[str, Any]:
     """Name -> what makes its ranking, in the order in which they run."""
     found: dict[str, Any] = {"federated": trainings.federated}
+    if trainings.uses_order:
+        found["without_order"] = trainings.without_order
     if config.evaluate.no_noise and trainings.plan.privacy is not None:
         found["no_noise"] = trainings.no_noise
     if config.evaluate.alone and 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
@@ -264,6 +266,7 @@ def describe(name: str, prepared: Prepared) -> str:
     """A stage in words."""
     stores = len(prepared.partition.names)
     words = {
+        "without_order": "ranking without the order of own histories",
         "federated": f"training {stores} stores together",
         "local_only": f"training each of {stores} stores alone",
         "same": "training on pooled data",

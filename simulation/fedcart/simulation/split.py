@@ -118,7 +118,7 @@ def make_split(
     if rule not in RULES:
         raise ConfigError(f"unknown split rule {rule!r}", f"known: {', '.join(RULES)}")
     if rule == "ncf":
-        return _given(rows, customers, items_total, given, behaviour_weights)
+        return _given(rows, customers, items_total, given, behaviour_weights, as_of)
     derived = False
     target = _target(rows, behaviour_weights)
     wanted = rows.behaviour == BEHAVIOURS.index(target)
@@ -180,13 +180,18 @@ TOO_FEW_TO_MEASURE = {
 
 
 def _given(
-    rows: Interactions, customers: int, items_total: int, given: GivenSplit | None, weights: tuple[float, ...]
+    rows: Interactions,
+    customers: int,
+    items_total: int,
+    given: GivenSplit | None,
+    weights: tuple[float, ...],
+    as_of: int | None,
 ) -> Split:
     if given is None:
         raise ConfigError("this data set brings no split of its own; nothing was run", "use --split leave-one-out")
     if not len(given.held_out):
         raise DataError("the data's own split holds out nothing; nothing was run", "use --split leave-one-out")
     target = BEHAVIOURS[int(given.held_out.behaviour[0])]
-    histories = build_histories(rows, customers, items_total, behaviour_weights=weights)
+    histories = build_histories(rows, customers, items_total, as_of=as_of, behaviour_weights=weights)
     held_out = replace(held_out_pairs(given.held_out, histories, target), candidates=given.candidates)
-    return Split(histories, held_out, target, "ncf", None)
+    return Split(histories, held_out, target, "ncf", as_of)

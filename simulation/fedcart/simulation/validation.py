@@ -19,11 +19,14 @@ VALIDATION = 0x7A11D
 """Purpose of the seeded draw of validation items."""
 
 
-def inner_split(split: Split, stores: Partition, seed: int, behaviour_weights: Mapping[str, float]) -> Split:
+def inner_split(
+    split: Split, stores: Partition, seed: int, behaviour_weights: Mapping[str, float], *, latest: bool = False
+) -> Split:
     """The split that settings are chosen on: by time the last 56 days before `split.at`, else one training item each.
 
     Args:
       behaviour_weights: behaviour -> weight where it is not the default one ([data] behaviour_weights).
+      latest: as in `hold_out_for_validation`; a split by time is by time either way.
 
     Raises:
       DataError: fewer than two customers can be measured in it.
@@ -41,14 +44,19 @@ def inner_split(split: Split, stores: Partition, seed: int, behaviour_weights: M
             people=stores.people,
         )
     else:
-        train, held_out = hold_out_for_validation(split.train, seed, split.target, stores.people)
+        train, held_out = hold_out_for_validation(split.train, seed, split.target, stores.people, latest=latest)
         inner = replace(split, train=train, held_out=held_out)
     inner.refuse_too_few()
     return inner
 
 
 def hold_out_for_validation(
-    train: Histories, seed: int, behaviour: str, people: npt.NDArray[np.int64] | None = None
+    train: Histories,
+    seed: int,
+    behaviour: str,
+    people: npt.NDArray[np.int64] | None = None,
+    *,
+    latest: bool = False,
 ) -> tuple[Histories, HeldOut]:
     """One training item of each customer by a seeded hash, for choosing settings; the test items stay untouched.
 
@@ -57,12 +65,14 @@ def hold_out_for_validation(
 
     Args:
       people: [customers] what identifies each in the draw; None = the customer's own number.
+      latest: the most recent item instead, the hash among those tied and for who has no times: without it the order
+        of a history cannot show, since a random item has what came after it beside it.
     """
     row = train.row_of_pair()
     mixed = draws(seed, VALIDATION, row if people is None else people[row], train.items)
     target = (train.behaviours >> BEHAVIOURS.index(behaviour)) & 1 == 1
     eligible = target & (train.counts[row] >= 2)
-    order = np.lexsort((mixed, row))
+    order = np.lexsort((mixed, train.ages, row) if latest else (mixed, row))
     order = order[eligible[order]]
     first = order[np.flatnonzero(np.diff(row[order], prepend=-1) != 0)]
     kept = np.ones(len(row), np.bool_)

@@ -17,7 +17,8 @@ from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.learners.spectral import Spectral
 from fedcart.shared.learners.spectral.contribution import Centring, unit_history
 from fedcart.shared.learners.spectral.learner import noise_of
-from fedcart.shared.learners.spectral.local_solve import LocalSolve, recency_ranks
+from fedcart.shared.learners.spectral.local_solve import LocalSolve
+from fedcart.shared.learners.spectral.own_history import recency_ranks
 from fedcart.shared.learners.spectral.posterior import shares
 from fedcart.shared.learners.spectral.shrink import shrink
 from fedcart.shared.learners.spectral.sketch import factors, first_basis
@@ -171,6 +172,16 @@ def test_the_most_recent_item_decides_where_order_counts():
     assert lifted[1] > 1.5 * lifted[3]
 
 
+def test_own_items_get_a_fading_bonus_and_no_other_item_moves():
+    vectors = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    own = histories([[0, 2], [1]], ages=[[0.0, 30.0], [np.nan]], items=5)
+    plain = LocalSolve.of(vectors, 1.0, 100.0, popularity_weight=0.5).score(Block(0, 0, own), None)
+    bonus = LocalSolve.of(vectors, 1.0, 100.0, popularity_weight=0.5, own_weight=4.0, own_half_life_days=30.0)
+    moved = bonus.score(Block(0, 0, own), None) - plain
+    assert moved[0] == pytest.approx([4.0, 0.0, 2.0, 0.0, 0.0], abs=1e-5)
+    assert moved[1] == pytest.approx([0.0, 4.0, 0.0, 0.0, 0.0], abs=1e-5)
+
+
 @pytest.mark.parametrize("trust", ["local", "distributed"])
 def test_the_learner_is_told_the_noise_that_is_really_added(trust):
     catalogue = plain_catalogue()
@@ -211,6 +222,8 @@ def test_suited_settings_follow_epsilon_times_customers_alone():
         {"regularization": 0.0},
         {"order_items": 0.0},
         {"popularity_weight": math.nan},
+        {"own_weight": -1.0},
+        {"own_half_life_days": 0.0},
     ],
 )
 def test_refuses_settings_out_of_range(wrong):

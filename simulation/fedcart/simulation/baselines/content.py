@@ -31,6 +31,8 @@ def fit(
     half_life_days: float = np.inf,
     order_weight: float = 0.0,
     order_items: float = 3.0,
+    own_weight: float = 0.0,
+    own_half_life_days: float = np.inf,
     popularity: npt.NDArray[np.floating] | None = None,
 ) -> LocalSolve:
     """Item vectors from the catalogue's public columns and the coalition's popularity.
@@ -42,6 +44,7 @@ def fit(
       rank: number of eigenvectors.
       half_life_days: of the popularity; infinity counts customers.
       order_weight, order_items: of the customer's own most recent items, as in `spectral`.
+      own_weight, own_half_life_days: of the customer's own items where repeats count, as in `spectral`.
       popularity: [items] released; None = counted here.
     """
     if popularity is None:
@@ -55,4 +58,6 @@ def fit(
         popularity_weight=popularity_weight,
         order_weight=order_weight,
         order_items=order_items,
+        own_weight=own_weight,
+        own_half_life_days=own_half_life_days,
     )

@@ -22,6 +22,7 @@ from fedcart.simulation.datasets.files import DAMAGED, find, find_any, read_inte
 from fedcart.simulation.datasets.movies import movie_catalogue, positions
 
 ARCHIVE = "ml-1m.zip"
+HALF = "ratings_users_0001_2999.dat.gz"
 Columns = dict[str, npt.NDArray[np.int64]]
 _RATINGS = {"user": 0, "movie": 2, "rating": 4, "time": 6}  # 'u::m::r::t' at ':' has empty fields between
 
@@ -57,6 +58,16 @@ def movies(folder: Path) -> Catalogue | None:
     return movie_catalogue(parts[0].to_list(), parts[1].to_list(), parts[2].to_list())
 
 
+def times(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(user, movie, seconds) of every rating whose time the folder has; empty where it has none."""
+    known = _whole(folder)
+    if known is None:
+        half = find_any(folder, HALF)
+        known = {} if half is None else read_integers(half, _RATINGS, separator=":")
+    nothing = np.zeros(0, np.int64)
+    return known.get("user", nothing), known.get("movie", nothing), known.get("time", nothing)
+
+
 def _events(folder: Path) -> tuple[Columns, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """User and movie of each row in ratings.dat order, its rating (NaN = unknown) and time (or NO_TIME)."""
     whole = _whole(folder)
@@ -65,7 +76,7 @@ def _events(folder: Path) -> tuple[Columns, npt.NDArray[np.float32], npt.NDArray
     pairs = _pairs(folder)
     rows = len(pairs["user"])
     value, time = np.full(rows, np.nan, np.float32), np.full(rows, NO_TIME, np.int64)
-    half = find_any(folder, "ratings_users_0001_2999.dat.gz")
+    half = find_any(folder, HALF)
     if half is not None:
         known = read_integers(half, _RATINGS, separator=":")
         count = len(known["user"])

@@ -2,7 +2,8 @@
 
 Items are positions 0..3705 in NCF's own numbering, then the movies nobody rated: the whole public list (3,883,
 `given`) when the folder `ml-1m` lies beside this one, else the 3,706 rated ones (`derived`). For 156 people the
-published negatives contain their own test item: their row has 99 distinct candidates and a -1.
+published negatives contain their own test item: their row has 99 distinct candidates and a -1. Times of training
+ratings are those of the folder `ml-1m` beside this one, as far as it has them: customers 0..2998 where it is in pieces.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import pandas as pd
 
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import DataError
-from fedcart.shared.interactions import Interactions
+from fedcart.shared.interactions import NO_TIME, Interactions
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
 from fedcart.simulation.datasets.files import DAMAGED, find, read_integers, reading
-from fedcart.simulation.datasets.ml_1m import movies
+from fedcart.simulation.datasets.ml_1m import movies, times
 
 
 def read(folder: Path) -> Dataset:
-    """994,169 training events, 6,040 held-out ones; a training rating counts 1 and has no time, as in NCF."""
+    """994,169 training events, 6,040 held-out ones; a training rating counts 1, as in NCF."""
     train_path = find(folder, "ml-1m.train.pairs.DERIVED.tsv.gz", "ml-1m.train.rating", "ml-1m.train.rating.gz")
     train = read_integers(train_path, {"user": 0, "item": 1})
     test_path = find(folder, "ml-1m.test.rating.gz", "ml-1m.test.rating")
@@ -39,7 +40,9 @@ def read(folder: Path) -> Dataset:
     rows = len(train["user"]) + len(test["user"])
     return Dataset(
         name="ncf-split",
-        interactions=Interactions.build(train["user"], train["item"], behaviour="rating"),
+        interactions=Interactions.build(
+            train["user"], train["item"], behaviour="rating", time=_times(train, movie_of_item, folder.parent / "ml-1m")
+        ),
         customers=customers,
         catalogue=_catalogue(movie_of_item, folder),
         store_names=(),
@@ -76,6 +79,24 @@ def _candidates(path: Path, test: dict[str, npt.NDArray[np.int64]]) -> npt.NDArr
     if not np.array_equal(table[:, :2], np.column_stack([test["user"], test["item"]])):
         raise DataError(f"{path}: its '(user,item)' are not those of the test file, line by line", DAMAGED)
     return distinct_candidates(table[:, 1:])
+
+
+def _times(
+    train: dict[str, npt.NDArray[np.int64]], movie_of_item: npt.NDArray[np.int64], folder: Path
+) -> npt.NDArray[np.int64]:
+    """[rows] seconds of each training rating, NO_TIME where `folder` has none; NCF counts people from 0."""
+    user, movie, time = times(folder)
+    found = np.full(len(train["user"]), NO_TIME, np.int64)
+    if not len(user):
+        return found
+    width = int(max(movie_of_item.max(), movie.max())) + 1
+    known = user * width + movie
+    order = np.argsort(known, kind="stable")
+    wanted = (train["user"] + 1) * width + movie_of_item[train["item"]]
+    position = np.minimum(np.searchsorted(known[order], wanted), len(order) - 1)
+    match = known[order[position]] == wanted
+    found[match] = time[order[position]][match]
+    return found
 
 
 def _movie_of_item(path: Path) -> npt.NDArray[np.int64]:

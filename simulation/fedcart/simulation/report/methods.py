@@ -33,6 +33,8 @@ def name(run: Json, method: str) -> str:
     if method == "federated":
         epsilon = run["privacy"]["epsilon"]
         return "together, no noise" if epsilon is None else f"together, ε = {epsilon:g}"
+    if method == "without_order":
+        return "together, order of own history unread (reading it: local, no ε)"
     if method == "no_noise":
         return "together, without noise"
     if method == "memoriser" and run["split"].get("memoriser_is_null") is False:
@@ -45,6 +47,7 @@ def name(run: Json, method: str) -> str:
 SHORT = {
     "local_only": "alone",
     "content": "content",
+    "without_order": "together, no order",
     "no_noise": "together, no noise",
     "centralized.recent": "pooled: recent",
     "centralized.recent_own": "pooled: recent + own",
@@ -125,7 +128,9 @@ def bars(run: Json) -> Iterator[str]:
 
 def groups(run: Json) -> list[tuple[str, list[str]]]:
     """The big table: heading and methods of each block."""
-    together = ["federated"] if run["privacy"]["epsilon"] is None else ["federated", "no_noise"]
+    together = ["federated", "without_order"]
+    if run["privacy"]["epsilon"] is not None:
+        together.append("no_noise")
     pooled = [f"centralized.{k}" for k in ("same", "ials", "ease", "itemknn", "userknn")]
     counted = [f"centralized.{k}" for k in ("recent_own", "recent", "popularity")]
     return [

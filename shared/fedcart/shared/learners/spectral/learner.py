@@ -52,6 +52,7 @@ class Spectral:
       unobserved_weight, regularization: a0 and reg of the local solve.
       popularity_weight: of log popularity beside the personal score (spread 1).
       order_weight, order_items: how much a customer's most recent items count more, at the store; 0 = not at all.
+      own_weight, own_half_life_days: bonus of a customer's own items where repeats count, at the store; 0 = none.
     """
 
     name: ClassVar[str] = "spectral"
@@ -71,6 +72,8 @@ class Spectral:
     popularity_weight: float = 0.0
     order_weight: float = 0.0
     order_items: float = 3.0
+    own_weight: float = 0.0
+    own_half_life_days: float = np.inf
 
     def __post_init__(self) -> None:
         if self.sketch_rounds < 0 or min(self.embedding_dim, self.first_dim) < 1 or self.content_rank < 0:
@@ -97,6 +100,11 @@ class Spectral:
             raise ConfigError(
                 f"spectral: order_weight {self.order_weight} must be at least 0, order_items {self.order_items} "
                 f"positive, popularity_weight {self.popularity_weight} finite; nothing was run"
+            )
+        if not (0 <= self.own_weight < np.inf and self.own_half_life_days > 0):
+            raise ConfigError(
+                f"spectral: own_weight {self.own_weight} must be at least 0 and finite, own_half_life_days "
+                f"{self.own_half_life_days} positive; nothing was run"
             )
 
     def rounds(self, catalogue: Catalogue, customers_bound: int) -> tuple[Round, ...]:
@@ -175,6 +183,8 @@ class Spectral:
             popularity_weight=self.popularity_weight,
             order_weight=self.order_weight,
             order_items=self.order_items,
+            own_weight=self.own_weight,
+            own_half_life_days=self.own_half_life_days,
         )
 
 
