@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -10,8 +11,9 @@ import pytest
 
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners.popularity import Popularity
+from fedcart.shared.learners.spectral import Spectral
 from fedcart.shared.learners.toy import toy_catalogue
-from fedcart.shared.privacy.accounting import LEAST_VARIANCE, epsilon, run_rho
+from fedcart.shared.privacy.accounting import LEAST_VARIANCE, epsilon, round_rho, run_rho
 from fedcart.shared.privacy.conversion import gdp_epsilon
 from fedcart.shared.privacy.exact_gaussian import GaussianCost, gamma, release_cost, run_cost
 from fedcart.shared.privacy.terms import PrivacyTerms
@@ -86,6 +88,21 @@ def test_it_lies_between_the_continuous_figure_and_zcdp_for_a_plan():
     proven, continuous = found.epsilon(1e-6), gdp_epsilon(math.sqrt(2 * rho), 1e-6)
     assert continuous <= proven < continuous * 1.0001
     assert proven < 0.96 * epsilon(rho, 1e-6)
+
+
+def test_a_run_costs_no_less_whichever_rounds_are_repeated():
+    catalogue = toy_catalogue(50)
+    learner = Spectral(embedding_dim=8, first_dim=8, popularity_share=0.6)  # one dear round, four cheap ones
+    terms = PrivacyTerms(epsilon=4.0, delta=1e-6, bounds=learner.bounds(), colluders=1, min_survivors=7)
+    rounds = terms.apply(learner.rounds(catalogue, 1000), honest=6, attempts=2, customers_bound=1000)
+    found, spare = run_cost(rounds, 6, 2), max(round_rho(x, 6) for x in rounds)
+    costs = [(round_rho(x, 6), run_cost([x], 6, 1)) for x in rounds]
+    for repeated in (x for n in range(len(costs) + 1) for x in itertools.combinations(costs, n)):
+        if sum(rho for rho, _ in repeated) <= spare:  # the gate lets them pass
+            total = sum((cost for _, cost in (*costs, *repeated)), GaussianCost())
+            assert total.mu_squared <= found.mu_squared
+            assert total.gamma <= found.gamma * (1 + 1e-12)
+    assert sum(rho for rho, _ in costs[1:]) <= spare
 
 
 def test_costs_add_up_and_noise_that_is_too_coarse_proves_nothing():

@@ -2,8 +2,8 @@
 
 The discrete Gaussian is accounted by zero-concentrated DP (`zcdp_*`), the rigorous route: every order gives a valid
 bound, so the least over a fixed grid is one too. Gaussian DP (`gdp_*`) is exact for the continuous Gaussian and a
-second opinion only: it is never printed for a discrete mechanism. Noise is found by bisection that ends on the
-private side.
+second opinion only: of discrete noise it is printed with the correction of `exact_gaussian` alone. Noise is found by
+bisection that ends on the private side.
 """
 
 from __future__ import annotations

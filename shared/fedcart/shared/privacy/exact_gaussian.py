@@ -7,13 +7,13 @@ the run costs delta_mu(epsilon) + (1 + exp(epsilon)) gamma. It calibrates nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from fedcart.shared.errors import ConfigError
-from fedcart.shared.privacy.accounting import LEAST_VARIANCE
+from fedcart.shared.privacy.accounting import LEAST_VARIANCE, run_rho
 from fedcart.shared.privacy.conversion import gdp_delta, gdp_epsilon
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.release import Release
@@ -76,18 +76,23 @@ def release_cost(D: int, variance: int, words: int) -> GaussianCost:
 
 
 def run_cost(rounds: Sequence[Round], honest: int, attempts: int) -> GaussianCost:
-    """Every round once, and the dearest one again for each further attempt (the largest gamma too, if another's)."""
-    each = [_sum(_release(x, honest) for x in round_.charges) for round_ in rounds]
-    found = _sum(each)
-    for _ in range(attempts - 1):
-        mu_squared = max((cost.mu_squared for cost in each), default=Fraction(0))
-        found += GaussianCost(mu_squared, max((cost.gamma for cost in each), default=0.0))
-    return found
+    """The most that the gate lets a run be charged: rho of `run_rho`, and each round `attempts` times at most.
+
+    Which rounds are repeated is the coordinator's choice, so mu^2 <= 2 rho V / (V - 1/12) for the least V, and gamma is
+    of every round repeated.
+    """
+    charges = [release for round_ in rounds for release in round_.charges]
+    if not charges:
+        return GaussianCost()
+    once = sum((_release(release, honest) for release in charges), GaussianCost())
+    least = min(_variance(release, honest) for release in charges)
+    mu_squared = 2 * run_rho(rounds, honest, attempts) * Fraction(12 * least, 12 * least - 1)
+    return GaussianCost(mu_squared, math.nextafter(attempts * once.gamma, math.inf))
 
 
 def _release(release: Release, honest: int) -> GaussianCost:
-    return release_cost(grid(release).sensitivity, honest * share_variance(release, honest), release.words)
+    return release_cost(grid(release).sensitivity, _variance(release, honest), release.words)
 
 
-def _sum(costs: Iterable[GaussianCost]) -> GaussianCost:
-    return sum(costs, GaussianCost())
+def _variance(release: Release, honest: int) -> int:
+    return honest * share_variance(release, honest)
