@@ -66,6 +66,16 @@ def test_messages_and_replies_arrive_bit_for_bit_in_chunks_too(served: link_kit.
             assert reply.metadata.src_node_id == node
 
 
+def test_a_run_is_of_the_members_it_names_whoever_else_is_online(served: link_kit.Served) -> None:
+    own, other = served.member(), served.member()
+    run = served.link.start_run(lambda: [link_kit.public_pem(own)])
+    try:
+        with link_kit.answering(served.node(own), twice), link_kit.answering(served.node(other), twice):
+            assert run.get_node_ids() == [served.link._nodes[link_kit.public_pem(own)]]
+    finally:
+        served.link.finish_run(run)
+
+
 def test_what_messages_share_is_stored_once(served: link_kit.Served, grid: LinkGrid) -> None:
     nodes = [served.link.add_member(link_kit.public_pem(served.member())) for _ in range(3)]
     keys = served.keys[-3:]

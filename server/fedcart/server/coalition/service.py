@@ -111,7 +111,10 @@ class Service:
         if place is None:
             raise ProtocolError("no plan is published; nothing was run", "fedcart coalition plan NAME --epsilon E")
         self._wait_for_approvals(place, wait_s, say)
-        grid = self._link.start_run()
+        stores = frozenset(Roster.load(place / ROSTER).stores)
+        grid = self._link.start_run(
+            lambda: {member.node_key.encode() for member in self._folder.joined() if member.key in stores}
+        )
         watching = _Rounds(say)
         logger = logging.getLogger("fedcart.rounds")
         logger.addHandler(watching)

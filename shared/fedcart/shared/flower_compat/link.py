@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,8 +180,12 @@ class Link:
         for loop, event in list(self._waiting.get(node, ())):
             loop.call_soon_threadsafe(event.set)
 
-    def start_run(self) -> LinkGrid:
-        """A new run, and the grid to carry it out on; messages of this process are its coordinator's from now on."""
+    def start_run(self, keys: Callable[[], Collection[bytes]] | None = None) -> LinkGrid:
+        """A new run, and the grid to carry it out on; messages of this process are its coordinator's from now on.
+
+        Args:
+          keys: says whose nodes take part, by node key, whenever the grid is asked; None = all members' do.
+        """
         from flwr.common.constant import NOOP_FLWR_AID, Status
         from flwr.proto.task_pb2 import TaskStatus
         from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
@@ -193,7 +197,12 @@ class Link:
         task = self._state.task_store[self._state.run_ids[run_id].run.primary_task_id]
         task.status.CopyFrom(TaskStatus(status=Status.RUNNING, sub_status="", details=""))
         become_coordinator(run_id)
-        return LinkGrid(self._state, self.members, self._wake, self._state.get_run_info(run_ids=[run_id])[0])
+
+        def members() -> list[int]:
+            wanted = self._nodes.keys() if keys is None else set(keys())
+            return [node for key, node in list(self._nodes.items()) if key in wanted]
+
+        return LinkGrid(self._state, members, self._wake, self._state.get_run_info(run_ids=[run_id])[0])
 
     def finish_run(self, grid: LinkGrid) -> None:
         """End a run; its messages and objects go, and late replies are refused."""
