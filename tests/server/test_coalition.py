@@ -66,6 +66,12 @@ def test_a_new_coalitions_secrets_are_its_owners(folder: CoalitionFolder) -> Non
     assert folder.about().address == "127.0.0.1:9443"
 
 
+def test_a_question_without_end_is_refused_like_any_other(folder: CoalitionFolder) -> None:
+    doors = Doors(folder, lambda: None).doors()
+    for body in (b"[" * 60_000, b'{"document":' + b"[" * 50_000):
+        assert doors[PLAN].answer({}, body) == (403, b"")
+
+
 def test_refuses_a_folder_that_holds_something_and_a_derived_list(folder: CoalitionFolder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not empty"):
         create_coalition(folder.directory, CATALOGUE, ["127.0.0.1"], 9443)

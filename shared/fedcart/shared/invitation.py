@@ -137,7 +137,7 @@ def asked(question: str, body: bytes) -> tuple[dict[str, Any], str]:
         found = json.loads(body)
         document, key, signature = found["document"], found["key"], found["signature"]
         raw = canonical_bytes(document)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ProtocolError("a question that is no signed document; it was not answered") from None
     if not isinstance(document, dict) or not is_hex(key, KEY_BYTES) or not is_hex(signature, SIGNATURE_BYTES):
         raise ProtocolError("a question that is no signed document; it was not answered")

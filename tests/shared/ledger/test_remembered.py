@@ -143,6 +143,17 @@ def test_a_torn_end_is_charged_whatever_is_remembered(tmp_path, disk):
         assert opened.lifetime_rho > before
 
 
+def test_what_a_stranger_wrote_before_it_was_closed_is_a_torn_end_too(tmp_path, disk):
+    path = start(tmp_path / "a.jsonl", disk)
+    with Ledger.open(path, STORE, disk=disk, clock=Clock()) as opened:
+        before = opened.lifetime_rho
+        with path.open("ab") as file:
+            file.write(b'{"body"')
+    for _ in range(2):
+        with Ledger.open(path, STORE, disk=disk, clock=Clock()) as opened:
+            assert opened.lifetime_rho > before
+
+
 def test_a_ledger_that_could_not_write_is_not_remembered(tmp_path, disk, monkeypatch, parsed):
     path = start(tmp_path / "a.jsonl", disk)
     with Ledger.open(path, STORE, disk=disk, clock=Clock()) as opened, monkeypatch.context() as patch:

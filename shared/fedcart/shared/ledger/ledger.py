@@ -153,7 +153,7 @@ class Ledger(Facts):
                 raise self._damaged(self._chain.seq, fault.rule, fault.message) from fault
             self._file.settle(last.raw + b"\n", len(raw) - len(tail))
         elif self._verified.version == self._file.version:
-            self._file.trust(len(raw))
+            self._file.trust(known)
         else:
             self._file.settle(raw[raw.rfind(b"\n", 0, known - 1) + 1 : known], known)
         self._recover(tail)
