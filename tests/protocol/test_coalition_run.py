@@ -9,14 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from coalition_kit import NAMES, served, until, write_sales
 from fedcart.client.membership import coordinator as coordinator_calls
 from fedcart.client.membership.demo import Demo
 from fedcart.client.membership.files import MemberFiles
@@ -27,10 +24,8 @@ from fedcart.client.store_folder import StoreFolder, create_store
 from fedcart.client.store_process import StoreProcess, check_roster, known_keys
 from fedcart.server.checkpoint import read_lines
 from fedcart.server.coalition.control import question
-from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
+from fedcart.server.coalition.folder import CoalitionFolder
 from fedcart.server.coalition.planning import publish, write_plan_file
-from fedcart.server.coalition.service import Service
-from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.cli import run
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
 from fedcart.shared.identity import Identity, fingerprint
@@ -39,41 +34,6 @@ from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.ledger.verify import receipts_of
 from fedcart.shared.policy import Coordination, Limits, Policy
 from fedcart.shared.roster import Roster
-
-NAMES = ("north", "south", "west")
-ITEMS = tuple(f"item{i}" for i in range(20))
-
-
-def write_sales(path: Path) -> None:
-    rng = np.random.default_rng(3)
-    rows = ["customer,item,time,store"]
-    for store in NAMES:
-        for customer in range(12):
-            for item in rng.choice(20, 5, replace=False):
-                rows.append(f"{store}{customer},item{item},2026-01-{1 + int(rng.integers(28)):02d},{store}")
-    path.write_text("\n".join(rows) + "\n")
-
-
-@contextmanager
-def served(tmp_path: Path) -> Iterator[tuple[CoalitionFolder, Service]]:
-    """A coalition on a free port of this machine: the port is known before it is made, as its operator's is."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = create_coalition(tmp_path / "demo", Catalogue(ITEMS, "given"), ["127.0.0.1"], port)
-    service = Service(folder, "127.0.0.1")
-    try:
-        yield folder, service
-    finally:
-        service.close()
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not (found := true()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return found
 
 
 def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:

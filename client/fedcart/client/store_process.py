@@ -25,6 +25,7 @@ from fedcart.shared.errors import FedcartError, PrivacyRefused, ProtocolError
 from fedcart.shared.flower_compat.fleet import FleetLink
 from fedcart.shared.identity import fingerprint
 from fedcart.shared.model_files import ABOUT
+from fedcart.shared.plan import Plan
 from fedcart.shared.policy import Policy
 from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
@@ -55,7 +56,7 @@ class StoreProcess:
         self._files = MemberFiles(StoreFolder.open(directory.resolve()))
         membership, self._identity = self._files.membership(), self._files.folder.identity()
         key, authority = load_node_key(self._files.node_key), membership.authority.encode()
-        self._make_ready = ready
+        self._make_ready, self._coalition = ready, membership.coalition
         self._look_s, self._trouble = look_s, ""
         self._shown, self._ready, self._modelled = "", "", ""
         self._masks: tuple[str, StoreMasks] | None = None
@@ -172,6 +173,7 @@ class StoreProcess:
         with self._files.folder.open_ledger() as ledger:
             check_roster(Roster.load(place / ROSTER), own, ledger.genesis)
             seen = look(place, policy, ledger, self._identity)
+            check_origin(seen.agreement.plan, self._coalition, policy)
             if seen.agreement.plan.trust == "distributed":
                 known_keys(Roster.load(place / ROSTER), policy, own)
             signed = PlanSignatures.load(place / SIGNATURES)
@@ -222,6 +224,15 @@ class StoreProcess:
             )
             self._masks = (place.name, made)
             return made
+
+
+def check_origin(plan: Plan, coalition: str, policy: Policy) -> None:
+    """Refuse a plan that does not say whose it is and for which code. Raises PrivacyRefused."""
+    if plan.coalition != coalition or plan.coordinator_key != policy.trust.coordinator_key or plan.app_hash is None:
+        raise PrivacyRefused(
+            f"the plan is of coalition {plan.coalition!r}, not of {coalition!r} by its pinned coordinator, or names no "
+            "app_hash; nothing was approved"
+        )
 
 
 def check_roster(roster: Roster, own: str, genesis: str) -> None:

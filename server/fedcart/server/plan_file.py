@@ -22,6 +22,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.config import build, number, read_toml
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.identity import Identity
+from fedcart.shared.installed import installed_app_hash
 from fedcart.shared.plan import Plan, Trust, build_learner, hyper_parameters
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import auto_delta
@@ -54,10 +55,16 @@ class PlanFile:
     attempts: int = 1
     seed: int = 0
     as_of: int | None = None
+    not_before: int | None = number(None, at_least=0)
+    not_after: int | None = number(None, at_least=0)
 
 
-def read_plan(path: Path, catalogue: Catalogue) -> Plan:
+def read_plan(path: Path, catalogue: Catalogue, *, coalition: str | None = None, key: str | None = None) -> Plan:
     """The plan that a PLAN.toml describes over a catalogue.
+
+    Args:
+      coalition, key: name and coordinator's public key of a real coalition; its plan also names the code that is
+        installed here, which stores must have too.
 
     Raises:
       ConfigError: missing, not TOML, an unknown key, a number out of range, or terms that fit no cohort or release.
@@ -68,9 +75,12 @@ def read_plan(path: Path, catalogue: Catalogue) -> Plan:
     file = build(PlanFile, tables, f"{path}:")
     settings = {key: value for key, value in file.learner.items() if key != "name"}
     try:
-        return _plan(file, str(file.learner["name"]), settings, catalogue)
+        made = _plan(file, str(file.learner["name"]), settings, catalogue)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", error.hint) from None
+    if key is None:
+        return made
+    return dataclasses.replace(made, coalition=coalition, coordinator_key=key, app_hash=installed_app_hash())
 
 
 def _plan(file: PlanFile, name: str, settings: Mapping[str, Any], catalogue: Catalogue) -> Plan:
@@ -87,6 +97,8 @@ def _plan(file: PlanFile, name: str, settings: Mapping[str, Any], catalogue: Cat
         customers_bound=file.privacy.customers_bound,
         seed=file.seed,
         attempts=file.attempts,
+        not_before=file.not_before,
+        not_after=file.not_after,
     )
 
 

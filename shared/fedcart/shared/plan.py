@@ -49,6 +49,9 @@ class Plan:
       evaluation: how every store measures what it holds out, in a last round of its own; None = no such round.
       attempts: tries of the whole run; a round that fails below quorum is repeated within them. epsilon pays for the
         dearest round again for each beyond the first.
+      coalition, coordinator_key: name and public key (64 hex digits) of whom the run belongs to; None in a simulation.
+      app_hash: `installed.installed_app_hash` of the code that all stores run; None = any.
+      not_before, not_after: seconds since 1970 UTC between which a store answers; None = no limit.
     """
 
     catalogue_hash: str
@@ -63,6 +66,11 @@ class Plan:
     seed: int
     attempts: int = 1
     evaluation: Evaluation | None = None
+    coalition: str | None = None
+    coordinator_key: str | None = None
+    app_hash: str | None = None
+    not_before: int | None = None
+    not_after: int | None = None
 
     def __post_init__(self) -> None:
         if (self.trust == "none") != (self.privacy is None):
@@ -72,6 +80,10 @@ class Plan:
             )
         if self.attempts < 1:
             raise ConfigError(f"{self.attempts} attempts; at least 1 is needed; nothing was planned")
+        if None not in (self.not_before, self.not_after) and self.not_before >= self.not_after:  # type: ignore[operator]
+            raise ConfigError(
+                f"not_before {self.not_before} is not before not_after {self.not_after}; nothing was planned"
+            )
         self.cohort()
 
     def cohort(self) -> Cohort | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from fedcart.shared.canonical import content_hash
 from fedcart.shared.config import build, number, read_toml
 from fedcart.shared.errors import ConfigError, PrivacyRefused
+from fedcart.shared.installed import installed_app_hash
 
 if TYPE_CHECKING:
     from fedcart.shared.learners.base import Round
@@ -136,6 +138,7 @@ class Policy:
     def objections(self, plan: Plan, rounds: tuple[Round, ...]) -> Iterator[str]:
         """Everything in a plan that does not fit: its value, and the policy's limit. Rounds alike object alike."""
         limits, require = self.limits, self.require
+        yield from self._origin_objections(plan)
         if plan.trust not in require.trust:
             yield f"trust {plan.trust} is not among [require] trust {', '.join(require.trust)}"
         if require.learners and plan.learner not in require.learners:
@@ -148,6 +151,18 @@ class Policy:
             yield f"{plan.attempts} attempts are over [limits] attempts {limits.attempts}"
         if plan.privacy is not None:
             yield from self._noise_objections(plan, rounds)
+
+    def _origin_objections(self, plan: Plan) -> Iterator[str]:
+        """Whose plan it is, when it holds, and for which code."""
+        pinned, at = self.trust.coordinator_key, int(time.time())
+        if plan.coordinator_key is not None and pinned and plan.coordinator_key != pinned:
+            yield f"it is coordinator {plan.coordinator_key[:16]}…'s, and [trust] coordinator_key is {pinned[:16]}…"
+        if plan.app_hash is not None and plan.app_hash != (own := installed_app_hash()):
+            yield f"it is for the code {plan.app_hash[:16]}…, and {own[:16]}… is installed here"
+        if plan.not_before is not None and at < plan.not_before:
+            yield f"it does not hold before {plan.not_before}, and the time here is {at}"
+        if plan.not_after is not None and at > plan.not_after:
+            yield f"it does not hold after {plan.not_after}, and the time here is {at}"
 
     def _noise_objections(self, plan: Plan, rounds: tuple[Round, ...]) -> Iterator[str]:
         limits, terms = self.limits, plan.privacy

@@ -39,21 +39,27 @@ def _run(what: str, home: Path, place: Path) -> None:
         raise DataError(f"{what} of {place.name}: {lines[-1]}; nothing was approved or released")
 
 
-def _main(what: str, home: str, place: str) -> int:
+def write_records(home: Path, place: Path) -> None:
+    """What `make_ready` lets a child do: read what is new, and write the run's records. Raises FedcartError."""
     from fedcart.client.data.reading import read_new
     from fedcart.client.data.records import write_store_records
-    from fedcart.client.recommend import models
     from fedcart.client.store_folder import StoreFolder
     from fedcart.shared.agreement import Agreement
 
-    folder = StoreFolder.open(Path(home))
+    folder, agreement = StoreFolder.open(home), Agreement.open(place)
+    read_new(folder)
+    write_store_records(folder, place, agreement.catalogue, agreement.plan.as_of)
+
+
+def _main(what: str, home: str, place: str) -> int:
+    from fedcart.client.recommend import models
+    from fedcart.client.store_folder import StoreFolder
+
     try:
         if what == "model":
-            models.use_model(folder, place)
-            return 0
-        agreement = Agreement.open(Path(place))
-        read_new(folder)
-        write_store_records(folder, Path(place), agreement.catalogue, agreement.plan.as_of)
+            models.use_model(StoreFolder.open(Path(home)), place)
+        else:
+            write_records(Path(home), Path(place))
     except FedcartError as error:
         print(error.message, file=sys.stderr)
         return error.exit_code

@@ -17,12 +17,15 @@ from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.storage import replace_bytes
 
 PLAN_FILE = "plan.toml"
+VALID_DAYS = 90
 TEMPLATE = """\
 # What the coalition trains next. Edit it and run: fedcart coalition plan {folder}
 participants = {participants}
 attempts = {attempts}
 seed = {seed}
 as_of = {as_of}     # seconds since 1970: what comes later takes no part
+not_before = {as_of}
+not_after = {not_after}     # stores answer until then
 
 [learner]
 name = {learner}
@@ -50,12 +53,14 @@ def write_plan_file(
     """
     stores = len(folder.joined())
     chosen = trust or ("distributed" if stores >= 3 else "local")
+    today = int((time.time() if now is None else now) // DAY) * DAY
     text = TEMPLATE.format(
         folder=folder.directory.name,
         participants=max(stores, 1),
         attempts=attempts,
         seed=0,
-        as_of=int((time.time() if now is None else now) // DAY) * DAY,
+        as_of=today,
+        not_after=today + VALID_DAYS * DAY,
         learner=json.dumps(learner),
         trust=json.dumps(chosen),
         epsilon="" if epsilon is None else f"epsilon = {epsilon!r}\n",
@@ -76,7 +81,8 @@ def publish(folder: CoalitionFolder) -> tuple[Plan, Path]:
       ConfigError: plan.toml is no plan, or counts other stores than have joined.
     """
     catalogue, members, coordinator = folder.catalogue(), folder.joined(), folder.identity()
-    plan = read_plan(folder.directory / PLAN_FILE, catalogue)
+    whose = {"coalition": folder.about().name, "key": coordinator.public.hex()}
+    plan = read_plan(folder.directory / PLAN_FILE, catalogue, **whose)
     if plan.participants != len(members):
         raise ConfigError(
             f"{folder.directory / PLAN_FILE}: participants = {plan.participants}, and {len(members)} stores have "
