@@ -203,7 +203,10 @@ def test_what_was_tuned_under_another_split_or_draw_is_not_called_tuned() -> Non
     assert found_for("marketplace", ("ease",), at=day, data=small)["ease"]["source"] == "other set"
 
 
-def test_settings_tuned_without_noise_are_said_to_be_so_in_a_run_with_noise() -> None:
+def test_settings_tuned_without_noise_are_said_to_be_so_in_a_run_with_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = defaults._tables()
+    del tables["private"]["gram"]
+    monkeypatch.setattr(defaults, "_tables", lambda: tables)
     found = found_for("ml-100k", ("federated", "no_noise"), privacy=PrivacyConfig(epsilon=4.0))
     assert found["federated"]["words"] == "tuned on validation of this set; without noise"
     assert found["no_noise"]["words"] == "tuned on validation of this set"

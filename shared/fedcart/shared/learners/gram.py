@@ -1,7 +1,8 @@
 """Item-to-item models in two rounds: popularity, then the co-occurrences sum z z^T of the most popular items.
 
 EASE (Steck 2019, arXiv:1905.03375) and cosine item-kNN need nothing else: both are post-processing at the
-coordinator. Items outside the head rank below it, by popularity.
+coordinator. Items outside the head rank below it, by popularity. Under noise the co-occurrences are denoised first,
+and popularity is its posterior mean.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, Customers, Float64Array, LocalTable, Round, State, Sums, Totals
+from fedcart.shared.learners.denoise import cut_by, denoised, noise_of, positive, trace
 from fedcart.shared.learners.item_models import cosine_neighbours, ease
 from fedcart.shared.learners.popularity import POPULARITY, PopularityScorer, scaled_history
 from fedcart.shared.privacy.release import MOST_WORDS, Release
@@ -112,13 +114,19 @@ class Gram:
     def update(self, state: State, round_: Round, totals: Totals) -> State:
         """The head after round 0, the model after round 1."""
         if round_.index == 0:
-            popularity = totals[POPULARITY]
+            popularity = positive(totals[POPULARITY], noise_of(round_.releases[0], round_))
             n = self.head_size(len(popularity))
             head = np.sort(np.argsort(-popularity, kind="stable")[:n])
             return State({POPULARITY: popularity.astype(np.float32), HEAD: head.astype(np.float32)})
         gram = symmetric(totals[GRAM], len(state.public[HEAD]))
+        regularization, noise = self.regularization, noise_of(round_.releases[0], round_)
+        if noise > 0:
+            popularity = state.public[POPULARITY].astype(np.float64)
+            exponent = max(1.0 - 2.0 * self.count_exponent, 0.0)
+            regularization *= cut_by(round_.releases[0].clip_norm, popularity, trace(gram, noise)) ** exponent
+            gram = denoised(gram, noise, popularity[head_of(state)])
         if self.model == "ease":
-            model = ease(gram, self.regularization)
+            model = ease(gram, regularization)
         else:
             model = cosine_neighbours(gram, self.shrink, self.neighbours)
         return State({**state.public, MODEL: np.ascontiguousarray(model, np.float32)})
