@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedcart.client.consent import OPTED_OUT
@@ -37,16 +37,16 @@ def seen(shop: Shop) -> set[tuple[str, str, int]]:
     }
 
 
-def test_the_first_reading_reads_everything_and_the_second_what_is_new(tmp_path: Path) -> None:
+def test_the_first_reading_reads_everything_and_the_second_adds_what_is_new(tmp_path: Path) -> None:
     shop = Shop.make(tmp_path, HEAD + "b,x,10\na,y,20\n")
     first = shop.read()
     assert (first.everything, first.rows, first.added, first.kept) == (True, 2, 2, 2)
     shop.write(HEAD + "b,x,10\na,y,20\na,z,20\nc,x,30\n")
     second = shop.read()
-    assert (second.everything, second.rows, second.earlier, second.added, second.again) == (False, 3, 1, 2, 1)
+    assert (second.everything, second.rows, second.earlier, second.added, second.again) == (False, 4, 0, 2, 2)
     assert seen(shop) == {("b", "x", 10), ("a", "y", 20), ("a", "z", 20), ("c", "x", 30)}
     third = shop.read()
-    assert (third.added, third.again, third.kept) == (0, 1, 4)
+    assert (third.added, third.again, third.kept) == (0, 4, 4)
 
 
 def test_a_delta_that_holds_only_new_rows_adds_to_what_was_read(tmp_path: Path) -> None:
@@ -57,15 +57,83 @@ def test_a_delta_that_holds_only_new_rows_adds_to_what_was_read(tmp_path: Path) 
     assert seen(shop) == {("b", "x", 10), ("a", "y", 20), ("c", "x", 30)}
 
 
-def test_rows_that_come_late_are_found_within_the_overlap(tmp_path: Path) -> None:
+def sales(home: Path, rows: list[tuple[str, str, int]], form: str) -> None:
+    """The shop's table: a file, or a database's."""
+    if form == "file":
+        (home / "sales.csv").write_text(HEAD + "".join(f"{c},{i},{t}\n" for c, i, t in rows))
+        return
+    with sqlite3.connect(home / "shop.db") as database:
+        database.execute("DROP TABLE IF EXISTS s")
+        database.execute("CREATE TABLE s (customer, item, time)")
+        database.executemany("INSERT INTO s VALUES (?, ?, ?)", rows)
+
+
+def asked_for_new_rows(home: Path) -> Shop:
+    """A shop whose source is a database, read by a query with `:since`."""
+    home.mkdir(exist_ok=True)
+    shop = Shop.make(home, query="SELECT * FROM s WHERE time >= :since")
+    shop.set(f"{home}/sales.csv", f"sqlite:///{home}/shop.db")
+    shop.set("[data]\n", '[data]\nsince = "seconds"\n')
+    return shop
+
+
+def test_rows_of_a_file_are_found_however_late_they_come(tmp_path: Path) -> None:
     shop = Shop.make(tmp_path, HEAD + f"a,x,{10 * DAY}\n")
     shop.read()
     shop.write(HEAD + f"a,x,{10 * DAY}\nb,late,{9 * DAY}\nc,later,{5 * DAY}\n")
-    assert shop.read().added == 0
+    assert shop.read().added == 2
+
+
+def test_rows_of_a_database_that_come_late_are_found_within_the_overlap(tmp_path: Path) -> None:
+    shop = asked_for_new_rows(tmp_path)
+    rows = [("a", "x", 10 * DAY)]
+    sales(tmp_path, rows, "database")
+    shop.read(now=20 * DAY)
+    sales(tmp_path, [*rows, ("b", "late", 19 * DAY), ("c", "later", 12 * DAY)], "database")
+    assert shop.read(now=20 * DAY).added == 0
     shop.set("overlap_days = 0", "overlap_days = 2")
-    assert shop.read().added == 1
-    assert ("b", "late", 9 * DAY) in seen(shop)
-    assert shop.read(everything=True).kept == 3
+    assert shop.read(now=20 * DAY).added == 1
+    assert ("b", "late", 19 * DAY) in seen(shop)
+    assert shop.read(everything=True, now=20 * DAY).kept == 3
+
+
+def test_a_clock_that_ran_ahead_hides_no_new_row(tmp_path: Path) -> None:
+    shop = asked_for_new_rows(tmp_path)
+    sales(tmp_path, [("a", "x", 10 * DAY)], "database")
+    shop.read(now=90 * DAY)
+    sales(tmp_path, [("a", "x", 10 * DAY), ("a", "y", 20 * DAY)], "database")
+    assert shop.read(now=20 * DAY).added == 1
+
+
+day_of = st.integers(1, 30).map(lambda day: day * DAY)
+some_rows = st.lists(st.tuples(st.sampled_from(["x", "y", "z"]), day_of), max_size=4)
+
+
+@pytest.mark.parametrize("form", ["file", "database"])
+@given(mine=some_rows, mine_later=some_rows, theirs=some_rows, theirs_later=some_rows)
+@example(mine=[("x", 2 * DAY)], mine_later=[("y", 10 * DAY)], theirs=[("x", 14 * DAY)], theirs_later=[])
+@settings(max_examples=15, deadline=None)
+def test_what_is_read_of_a_customer_does_not_depend_on_another(
+    form: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    mine: list[tuple[str, int]],
+    mine_later: list[tuple[str, int]],
+    theirs: list[tuple[str, int]],
+    theirs_later: list[tuple[str, int]],
+) -> None:
+    """Over two readings, with and without all rows of customer b; c keeps the table from being empty."""
+    found = []
+    for others in ((theirs, theirs_later), ([], [])):
+        home = tmp_path_factory.mktemp("home")
+        shop = Shop.make(home) if form == "file" else asked_for_new_rows(home)
+        rows: list[tuple[str, str, int]] = [("c", "x", DAY)]
+        shop.set("max_bad_rows = 0.01", "max_bad_rows = 1.00")
+        for now, own, other in ((15 * DAY, mine, others[0]), (30 * DAY, mine_later, others[1])):
+            rows += [("a", *row) for row in own] + [("b", *row) for row in other]
+            sales(home, rows, form)
+            shop.read(now=now)
+        found.append({event for event in seen(shop) if event[0] == "a"})
+    assert found[0] == found[1]
 
 
 def test_without_times_everything_is_read_again(tmp_path: Path) -> None:
@@ -259,19 +327,14 @@ def test_old_rows_go_after_the_retention(tmp_path: Path) -> None:
 
 
 def test_a_database_is_asked_for_new_rows_only(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "shop.db") as database:
-        database.execute("CREATE TABLE s (customer, item, time)")
-        database.executemany("INSERT INTO s VALUES (?, ?, ?)", [("a", "x", 5 * DAY), ("b", "y", 10 * DAY)])
-    shop = Shop.make(tmp_path, query="SELECT * FROM s WHERE time >= :since")
-    shop.set(f"{tmp_path}/sales.csv", f"sqlite:///{tmp_path}/shop.db")
-    shop.set("[data]\n", '[data]\nsince = "seconds"\n')
-    assert shop.read().added == 2
-    with sqlite3.connect(tmp_path / "shop.db") as database:
-        database.execute("INSERT INTO s VALUES ('c', 'z', ?)", [11 * DAY])
-        database.execute("DELETE FROM s WHERE customer = 'a'")
-    second = shop.read()
+    shop = asked_for_new_rows(tmp_path)
+    rows = [("a", "x", 5 * DAY), ("b", "y", 10 * DAY)]
+    sales(tmp_path, rows, "database")
+    assert shop.read(now=10 * DAY).added == 2
+    sales(tmp_path, [*rows[1:], ("c", "z", 11 * DAY)], "database")
+    second = shop.read(now=11 * DAY)
     assert (second.added, second.earlier, second.kept) == (1, 0, 3)
-    assert shop.read(everything=True).kept == 2
+    assert shop.read(everything=True, now=11 * DAY).kept == 2
 
 
 def test_a_folder_is_one_store(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class DataSettings:
       behaviours: word in the behaviour column -> behaviour, or `cancelled`.
       behaviour_weights: behaviour -> weight of one event; 0 leaves it out.
       max_bad_rows: share of rows that may be dropped as bad before the table is refused.
-      overlap_days: how far back rows are read again, for those that came late.
+      overlap_days: with `:since`, how long before the last reading rows are asked for again: as late as they may come.
       encoding, separator: of CSV files.
     """
 

@@ -16,7 +16,7 @@ source = {source}
 {query}
 behaviour = "purchase"      # what a row means where no column says so: view, favourite, cart, purchase, rating
 max_bad_rows = 0.01         # share of rows that may be bad before the table is refused
-overlap_days = 2            # rows this old are read again, for those that came late
+overlap_days = 2            # with :since in a query: days that a row may reach the database late
 # store = "North"           # where the table has a column `store` and holds several
 # encoding = "utf-8"
 # separator = ","

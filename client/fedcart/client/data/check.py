@@ -118,7 +118,7 @@ def check_lines(found: Check) -> list[str]:
 def _data_lines(found: Check) -> Iterator[str]:
     told, reading = found.document(), found.reading
     people, items, events = told["customers"], told["items"], told["interactions"]
-    what = "all rows" if reading.everything else f"new rows ({reading.earlier:,} earlier ones passed over)"
+    what = "all rows" if reading.everything else f"beside what was kept ({reading.earlier:,} earlier ones passed over)"
     yield _line("read", f"{reading.rows:,} rows, {what}: {reading.added:,} added, {reading.again:,} known")
     for rule, count in reading.dropped.items():
         yield _line("dropped", f"{count:,} {rule}")

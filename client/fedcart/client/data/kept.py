@@ -44,7 +44,9 @@ class Kept:
       items, baskets: the store's own ids.
       rows: column -> [rows]; customer, item, basket are positions (basket -1 = none), behaviour as in tables.rows.CODES
         (cancellations are rows), time in seconds or NO_TIME.
-      mark: latest time that was read, seconds; None where rows have no time.
+      mark: latest time of a row, seconds, None where rows have no time: for the store's own screens and
+        recommendations. It decides neither what is read nor what is contributed.
+      read_at: clock of the last reading, seconds; None where the source has no times.
       forgotten: keyed hashes of the ids of forgotten customers; `key` is theirs.
       told: what the last reading saw, for people.
     """
@@ -56,6 +58,7 @@ class Kept:
     baskets: tuple[str, ...] = ()
     rows: Mapping[str, npt.NDArray[Any]] = field(default_factory=lambda: no_rows())
     mark: int | None = None
+    read_at: int | None = None
     forgotten: frozenset[bytes] = frozenset()
     key: bytes = field(default_factory=lambda: secrets.token_bytes(KEY_BYTES), repr=False)
     told: Mapping[str, Any] = field(default_factory=dict)
@@ -114,6 +117,7 @@ def load_kept(folder: Path) -> Kept | None:
             baskets=tuple(about["baskets"]),
             rows=rows,
             mark=about["mark"],
+            read_at=about.get("read_at"),  # not in folders of before it was kept: they are read anew
             forgotten=frozenset(hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)),
             key=arrays["key"].tobytes(),
             told=about["told"],
@@ -131,7 +135,7 @@ def load_kept(folder: Path) -> Kept | None:
 def save_kept(folder: Path, kept: Kept) -> None:
     """Put it in the place of what was there, durably; only the owner can read it."""
     about = {f.name: getattr(kept, f.name) for f in fields(kept)}
-    about = {name: about[name] for name in ("settings", "customers", "items", "baskets", "mark", "told")}
+    about = {name: about[name] for name in ("settings", "customers", "items", "baskets", "mark", "read_at", "told")}
     save_arrays(
         folder / FILE,
         {

@@ -1,8 +1,10 @@
 """Read what is new at the source into the store's folder; a reading that fails changes nothing.
 
-New are rows that are not older than the latest one read, less `overlap_days`; those of the overlap that were read
-before are recognised. Without times, under other settings, or on request everything is read again. Consent is always
-read whole: of all rows of the source, or of a table of its own.
+A file, or a query without `:since`, is looked at whole, and rows that were read before are recognised. A query with
+`:since` is asked for rows from the last reading on, by the clock of that reading, less `overlap_days`. No customer's
+rows decide which of another's are read: never cut at a time that was found in the data. Without times, under other
+settings, or on request everything is read again. Consent is always read whole: of all rows of the source, or of a
+table of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from fedcart.shared.plan import exact
 from fedcart.shared.policy import Policy
 
 Columns = Mapping[str, npt.NDArray[Any]]
+EVER = NO_TIME
+"""Before every time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,8 @@ class Reading:
     """What one reading did.
 
     Attributes:
-      everything: all rows were read, not new ones only.
-      rows: looked at; `earlier` ones were passed over unread.
+      everything: what was read before was put aside, and all rows were read.
+      rows: looked at; `earlier` ones, from before `:since`, were passed over unread.
       added: kept now and not before; `again` were read before.
       dropped: rule -> rows.
       kept: rows in the folder now.
@@ -67,13 +71,13 @@ def read_new(folder: StoreFolder, *, everything: bool = False, now: int | None =
     with locked(folder.data):
         before = load_kept(folder.data) or Kept()
         digest = settings_hash(settings, policy)
-        mark = None if everything or before.settings != digest else before.mark
-        since = None if mark is None else mark - settings.data.overlap_days * DAY
+        since = None if everything or before.settings != digest else since_of(settings, before, at)
         rows = _rows(settings, policy, since, at)
         others = of_other_stores(rows, settings, everything=since is None)
         kept, reading = _merge(before, rows, others, since, policy, at)
         consent = _consent(kept, policy, _consents(settings, policy, rows.consent))
-        kept = replace(kept, consent=consent, settings=digest, told=_told(reading, at))
+        read_at = at if rows.timed else None
+        kept = replace(kept, consent=consent, settings=digest, read_at=read_at, told=_told(reading, at))
         for directory, _ in with_records(folder, kept):
             carry_consent(directory, kept, before)
         save_kept(folder.data, kept)
@@ -98,6 +102,20 @@ def refuse_missed_opt_outs(settings: StoreSettings, policy: Policy) -> None:
             "would be missed; nothing was read",
             "name a table of consents under [consent], or leave :since out of the query",
         )
+
+
+def since_of(settings: StoreSettings, before: Kept, at: int) -> int | None:
+    """From which time on rows are taken, seconds; EVER = all of them; None = everything is to be read anew.
+
+    Settings and clocks decide, nothing that a customer's rows could move.
+    """
+    from fedcart.shared.tables.source import asks_for_new_rows, is_url
+
+    if before.read_at is None:
+        return None
+    with store_extra():
+        incremental = is_url(settings.place(settings.data.source)) and asks_for_new_rows(_options(settings))
+    return min(before.read_at, at) - settings.data.overlap_days * DAY if incremental else EVER
 
 
 def of_other_stores(rows: Any, settings: StoreSettings, *, everything: bool) -> npt.NDArray[np.bool_]:

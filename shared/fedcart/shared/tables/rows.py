@@ -35,6 +35,7 @@ class Rows:
     """The rows that were kept, by position in the lists of ids (sorted), in the source's order.
 
     Attributes:
+      timed: a column is mapped to time.
       read: rows looked at; rows before `TableOptions.since` are not among them.
       earlier: rows passed over because they are from before `TableOptions.since`.
       dropped: rule -> rows.
@@ -46,6 +47,7 @@ class Rows:
       consent: customer -> whether they may be learned from, of all rows of the source; None where it does not say.
     """
 
+    timed: bool
     read: int
     earlier: int
     dropped: Mapping[str, int]
@@ -112,6 +114,7 @@ def read_rows(
     codes = {role: _codes(columns.ids[role], kept) for role in columns.ids}
     none = np.full(int(kept.sum()), -1, np.int64)
     return Rows(
+        timed="time" in mapping,
         read=len(frame),
         earlier=total - len(frame),
         dropped=dropped,
