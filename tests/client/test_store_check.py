@@ -75,7 +75,7 @@ def test_the_table_says_the_same(tmp_path: Path) -> None:
         "cost         no plan was given",
     ):
         assert words in out
-    assert "new rows (" in command("store", "check", shop.directory)[1]
+    assert "beside what was kept (0 earlier" in command("store", "check", shop.directory)[1]
 
 
 def test_the_curve_learns_the_checkerboard_and_popularity_does_not(tmp_path: Path) -> None:
