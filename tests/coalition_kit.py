@@ -29,12 +29,12 @@ def write_sales(path: Path) -> None:
 
 
 @contextmanager
-def served(tmp_path: Path) -> Iterator[tuple[CoalitionFolder, Service]]:
+def served(tmp_path: Path, watch_port: int | None = None) -> Iterator[tuple[CoalitionFolder, Service]]:
     """A coalition on a free port of this machine: the port is known before it is made, as its operator's is."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = create_coalition(tmp_path / "demo", Catalogue(ITEMS, "given"), ["127.0.0.1"], port)
-    service = Service(folder, "127.0.0.1")
+    service = Service(folder, "127.0.0.1", watch_port=watch_port)
     try:
         yield folder, service
     finally:

@@ -12,7 +12,7 @@ import click
 from fedcart.client.commands.check import check
 from fedcart.client.commands.evaluate import evaluate
 from fedcart.client.commands.init import init
-from fedcart.client.commands.membership import demo, join, run
+from fedcart.client.commands.membership import demo, join, leave, run
 from fedcart.client.commands.models import models, use
 from fedcart.client.commands.recommend import recommend
 from fedcart.client.commands.standing import budget, forget, status
@@ -30,7 +30,7 @@ def store() -> None:
     """A store's side: its data, what a plan costs it, and what its customers are shown."""
 
 
-for command in (init, check, join, run, demo, use, models, recommend, evaluate, status, budget, forget):
+for command in (init, check, join, leave, run, demo, use, models, recommend, evaluate, status, budget, forget):
     store.add_command(command)
 
 

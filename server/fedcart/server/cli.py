@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fedcart.server.coalition.commands import invite, new, roster, serve, set_state, train
+from fedcart.server.coalition.operate import catalogue, renew, runs, status
 
 PLAN_EXAMPLE = """\b
 Examples:
@@ -22,7 +23,7 @@ def coalition() -> None:
     """Start a coalition, plan what its stores train together, and train it."""
 
 
-for command in (new, invite, roster, set_state, serve, train):
+for command in (new, invite, roster, set_state, serve, train, status, runs, renew, catalogue):
     coalition.add_command(command, "set" if command is set_state else None)
 
 

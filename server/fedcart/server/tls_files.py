@@ -70,6 +70,12 @@ def make_server(directory: Path, hosts: Sequence[str], days: int = SERVER_DAYS) 
     replace_bytes(directory / SERVER, made.public_bytes(serialization.Encoding.PEM))
 
 
+def expires(directory: Path) -> datetime.datetime:
+    """When the server's certificate is good no more. Raises InputError where it cannot be read."""
+    with named_failures(directory / SERVER, "read"):
+        return x509.load_pem_x509_certificate((directory / SERVER).read_bytes()).not_valid_after_utc
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
 ) -> x509.CertificateBuilder:

@@ -21,7 +21,7 @@ from fedcart.shared.signatures import is_hex
 from fedcart.shared.storage import named_failures, replace_bytes
 
 VERSION = 1
-JOIN, PLAN, APPROVE, MODEL = (f"/v1/coalition/{word}" for word in ("join", "plan", "approve", "model"))
+JOIN, PLAN, APPROVE, MODEL, LEAVE = (f"/v1/coalition/{word}" for word in ("join", "plan", "approve", "model", "leave"))
 """Paths of the coalition's own calls."""
 TOKEN_BYTES = 32
 MODEL_DOMAIN = "model"

@@ -1,4 +1,4 @@
-"""`fedcart store join | run | demo`: become a member, take part in runs, and try it with made-up stores."""
+"""`fedcart store join | leave | run | demo`: become a member, take part in runs, and try it with made-up stores."""
 
 from __future__ import annotations
 
@@ -40,21 +40,42 @@ def join(invitation: Path, directory: Path, yes: bool) -> None:
     click.echo(f"joined; then: fedcart store run --dir {directory}", err=True)
 
 
+@click.command(epilog="Example: fedcart store leave --dir north")
+@options.at
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def leave(directory: Path, yes: bool) -> None:
+    """Leave the coalition, for good; stop `store run` first.
+
+    The ledger stays, and what was spent stays spent. Sums that were released, and models made of them, are not undone.
+    """
+    from fedcart.client.membership.coordinator import leave as be_no_member
+    from fedcart.client.membership.files import MemberFiles
+    from fedcart.client.store_folder import StoreFolder
+    from fedcart.shared.errors import InputError
+
+    files = MemberFiles(StoreFolder.open(directory))
+    name = files.membership().coalition
+    if not yes and not click.confirm(f"Leave coalition {name}? An invitation is good once", err=True):
+        raise InputError("nobody agreed; nothing was changed", "--yes leaves without asking")
+    be_no_member(files)
+    click.echo(f"left {name}; the ledger and the key stay in {directory}", err=True)
+
+
 @click.command(epilog="Example: fedcart store run --dir north")
 @options.at
-def run(directory: Path) -> None:
+@click.option("--log", "log_kind", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def run(directory: Path, log_kind: str) -> None:
     """Take part in the coalition's runs until Ctrl-C. Only outbound HTTPS calls are made.
 
     Plans that policy.toml does not approve unasked wait for `store approve`.
     """
-    import logging
     import signal
     import threading
 
     from fedcart.client.store_process import StoreProcess
+    from fedcart.shared.json_log import log_to_stderr
 
-    logging.basicConfig(format=f"%(asctime)s %(levelname)s {directory.resolve().name} %(name)s %(message)s")
-    logging.getLogger("fedcart").setLevel(logging.INFO)
+    log_to_stderr(log_kind, f"%(asctime)s %(levelname)s {directory.resolve().name} %(name)s %(message)s")
     store, stop = StoreProcess(directory), threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())

@@ -21,6 +21,7 @@ from fedcart.shared.identity import Identity, verify
 from fedcart.shared.invitation import (
     APPROVE,
     JOIN,
+    LEAVE,
     MODEL,
     MODEL_DOMAIN,
     PLAN,
@@ -87,6 +88,21 @@ def join(files: MemberFiles, invitation: Invitation) -> None:
     document = {"token": invitation.token, "ledger": genesis, "node_key": public_pem(key).decode()}
     post(membership, JOIN, files.folder.identity(), document)
     membership.save(files.membership_file)
+
+
+def leave(files: MemberFiles) -> None:
+    """Be a member no more, for good: the coordinator is told, then coalition.json and the node's key go.
+
+    Ledger, identity, policy, models and the records of past runs stay: what was spent is spent.
+
+    Raises:
+      Unreachable: the coordinator could not be told; nothing was changed, so try again.
+      ProtocolError: it refused.
+    """
+    membership = files.membership()
+    post(membership, LEAVE, files.folder.identity(), {"coalition": membership.coalition})
+    for path in (files.node_key, files.node_memory, files.membership_file):
+        path.unlink(missing_ok=True)
 
 
 def pin_coordinator(path: Path, key: str) -> None:

@@ -128,25 +128,27 @@ def set_state(directory: Path, store: str, state: str) -> None:
 @FOLDER
 @click.option("--bind", metavar="ADDRESS", help="Address to listen on; else all, or 127.0.0.1 for a demo.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Else the coalition's; 0 takes any free one.")
-def serve(directory: Path, bind: str | None, port: int | None) -> None:
+@click.option("--watch", "watch_port", metavar="PORT", type=click.IntRange(0, 65535), help="/health and /metrics here.")
+@click.option("--log", "log_kind", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def serve(directory: Path, bind: str | None, port: int | None, watch_port: int | None, log_kind: str) -> None:
     """Serve the stores until Ctrl-C: joining, plans and runs.
 
-    Stores reach one TLS port and nothing else. Runs that were stopped go on when `coalition train` is asked again.
+    Stores reach one TLS port and nothing else; --watch is a port of 127.0.0.1. Runs that were stopped go on
+    when `coalition train` is asked again.
     """
-    import logging
     import signal
     import threading
 
     from fedcart.server.coalition.folder import CoalitionFolder
     from fedcart.server.coalition.service import Service
     from fedcart.shared.flower_compat.fleet import is_loopback
+    from fedcart.shared.json_log import log_to_stderr
 
     folder = CoalitionFolder.open(directory)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("fedcart").setLevel(logging.INFO)
+    log_to_stderr(log_kind, "%(asctime)s %(levelname)s %(name)s %(message)s")
     local = is_loopback(folder.about().address)
     everywhere = "0.0.0.0"  # noqa: S104  a coordinator is there for stores elsewhere; the listener is made for it
-    service = Service(folder, bind or ("127.0.0.1" if local else everywhere), port)
+    service = Service(folder, bind or ("127.0.0.1" if local else everywhere), port, watch_port=watch_port)
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())

@@ -21,7 +21,7 @@ from fedcart.server.listener import Door, json_body
 from fedcart.shared.agreement import CATALOGUE, PLAN
 from fedcart.shared.errors import FedcartError, PrivacyRefused, ProtocolError
 from fedcart.shared.identity import KEY_BYTES
-from fedcart.shared.invitation import APPROVE, JOIN, MODEL, MODEL_DOMAIN, TOKEN_BYTES, asked, model_bytes_to_sign
+from fedcart.shared.invitation import APPROVE, JOIN, LEAVE, MODEL, MODEL_DOMAIN, TOKEN_BYTES, asked, model_bytes_to_sign
 from fedcart.shared.invitation import PLAN as PLAN_CALL
 from fedcart.shared.model_files import ABOUT, STATE
 from fedcart.shared.roster import ROSTER
@@ -47,7 +47,13 @@ class Doors:
 
     def doors(self) -> dict[str, Door]:
         """By path."""
-        calls = {JOIN: self._join, PLAN_CALL: self._plan, APPROVE: self._approve, MODEL: self._model}
+        calls = {
+            JOIN: self._join,
+            PLAN_CALL: self._plan,
+            APPROVE: self._approve,
+            MODEL: self._model,
+            LEAVE: self._leave,
+        }
         return {path: Door(self._answering(path, call), most=1 << 16) for path, call in calls.items()}
 
     def _answering(
@@ -131,6 +137,21 @@ class Doors:
             "state": base64.b64encode((place / RUN_MODEL / STATE).read_bytes()).decode(),
             "signature": self._folder.identity().sign(MODEL_DOMAIN, signed).hex(),
         }
+
+    def _leave(self, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        """A member is one no more, for good; asking again is answered again."""
+        if document.get("coalition") != self._folder.about().name:
+            raise ProtocolError("a leaving from another coalition; nothing was changed")
+
+        def out(members: list[Member]) -> list[Member]:
+            if key not in {member.key for member in members}:
+                raise ProtocolError("a leaving of a stranger; nothing was changed")
+            return [dataclasses.replace(x, state="removed", token_hash="") if x.key == key else x for x in members]
+
+        self._folder.change(out)
+        self._changed()
+        log.info("a store left")
+        return {}
 
     def _member(self, key: str) -> Member:
         for member in self._folder.joined():

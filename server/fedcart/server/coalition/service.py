@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from fedcart.server.checkpoint import load_checkpoint
 from fedcart.server.coalition.control import Control, Say
 from fedcart.server.coalition.doors import RUN_MODEL, Doors, approvals
 from fedcart.server.coalition.folder import MEMBERS, CoalitionFolder, Member
+from fedcart.server.coalition.runs import Runs
+from fedcart.server.coalition.watch import Counters, Watch
 from fedcart.server.listener import Guard, Listener, Members, server_context
-from fedcart.server.tls_files import SERVER, SERVER_KEY
+from fedcart.server.tls_files import SERVER, SERVER_KEY, expires
 from fedcart.shared.agreement import PLAN, Agreement
-from fedcart.shared.errors import FedcartError, ProtocolError
+from fedcart.shared.errors import DataError, FedcartError, ProtocolError
 from fedcart.shared.flower_compat import SUPERLINK_NODE_ID, Context, RecordDict, UserConfig
 from fedcart.shared.flower_compat.link import Link
+from fedcart.shared.json_log import FIELDS
 from fedcart.shared.model_files import save_model
 from fedcart.shared.plan import Plan
 from fedcart.shared.roster import ROSTER, Roster
@@ -34,11 +38,14 @@ DEADLINE_S = 300.0
 class Service:
     """One coalition, served. Close it."""
 
-    def __init__(self, folder: CoalitionFolder, host: str, port: int | None = None) -> None:
+    def __init__(
+        self, folder: CoalitionFolder, host: str, port: int | None = None, *, watch_port: int | None = None
+    ) -> None:
         """Listen for stores on host:port, and for the operator on a socket of this machine.
 
         Args:
           port: None = the coalition's; 0 = any.
+          watch_port: of loopback, for /health and /metrics; None = none, 0 = any.
 
         Raises:
           InputError: the address cannot be bound, or the certificate cannot be used.
@@ -46,28 +53,47 @@ class Service:
         self._folder, self._link, self._members = folder, Link(), Members()
         self._lock, self._running = threading.Lock(), threading.Lock()
         self._seen: object = None
-        context = server_context(folder.tls / SERVER, folder.tls / SERVER_KEY)
+        self._runs, self.counters = Runs(folder.directory), Counters()
+        self._context = server_context(folder.tls / SERVER, folder.tls / SERVER_KEY)
+        self._certificate: object = file_version(str(folder.tls / SERVER))
         doors = Doors(folder, self.sync_members).doors()
         guard = Guard(self._link.app, self._members, doors, self._link.wait_for_message)
         self.sync_members()
-        self.listener = Listener(guard, host, folder.about().port if port is None else port, context)
+        self.listener = Listener(guard, host, folder.about().port if port is None else port, self._context)
+        self._runs.interrupt()
         self.listener.start()
+        self.watch: Watch | None = None
         try:
+            self.watch = None if watch_port is None else Watch(watch_port, self._metrics)
             self._control = Control(folder.directory, self._asked)
         except BaseException:
-            self.listener.stop()
+            self._stop_listening()
             raise
 
     def close(self) -> None:
         """Serve no more. A run in progress goes on from its last finished round next time."""
         self._control.close()
         self._link.close()
-        self.listener.stop()
+        self._stop_listening()
 
     def serve(self, stop: threading.Event) -> None:
         """Follow changes of the list of members until told to stop."""
         while not stop.wait(LOOK_S):
             self.sync_members()
+            self.sync_certificate()
+
+    def sync_certificate(self) -> None:
+        """Take up a renewed certificate for connections from now on."""
+        version = file_version(str(self._folder.tls / SERVER))
+        if version == self._certificate:
+            return
+        try:
+            self._context.load_cert_chain(self._folder.tls / SERVER, self._folder.tls / SERVER_KEY)
+        except (OSError, ssl.SSLError) as error:
+            log.error("the renewed certificate cannot be used: %s", error)
+        else:
+            log.info("took up a renewed certificate")
+        self._certificate = version
 
     def sync_members(self) -> None:
         """Let in who has joined, and out who was suspended or removed, as members.json says now."""
@@ -84,6 +110,17 @@ class Service:
                 self._link.add_member(key)
                 self._members.keys[key] = identity
 
+    def _stop_listening(self) -> None:
+        if self.watch is not None:
+            self.watch.close()
+        self.listener.stop()
+
+    def _metrics(self) -> str:
+        left = expires(self._folder.tls).timestamp() - time.time()
+        now = {"joined": len(self._members.keys), "online": self._link.online()}
+        gauges = {f"fedcart_stores_{name}": float(count) for name, count in now.items()}
+        return self.counters.text({**gauges, "fedcart_certificate_seconds": left})
+
     # --- what the operator asks
 
     def _asked(self, question: Mapping[str, Any], say: Say) -> None:
@@ -93,6 +130,7 @@ class Service:
         if not self._running.acquire(blocking=False):
             say({"event": "failed", "message": "a run is in progress; nothing was started", "exit_code": 2})
             return
+        self.counters.running(True)
         try:
             self._train(float(question.get("wait_s", 60.0)), float(question.get("deadline_s", DEADLINE_S)), say)
         except FedcartError as error:
@@ -102,20 +140,41 @@ class Service:
             log.exception("the run failed")
             say({"event": "failed", "message": f"the run raised {type(error).__name__}", "exit_code": 1})
         finally:
+            self.counters.running(False)
             self._running.release()
 
     def _train(self, wait_s: float, deadline_s: float, say: Say) -> None:
-        from fedcart.server.app import app
-
         place = self._folder.published()
         if place is None:
             raise ProtocolError("no plan is published; nothing was run", "fedcart coalition plan NAME --epsilon E")
-        self._wait_for_approvals(place, wait_s, say)
+        run = self._runs.begin(time.time(), described(place))
+        try:
+            self._wait_for_approvals(place, wait_s, say)
+            self._rounds(place, deadline_s, run, say)
+        except BaseException as error:
+            known = isinstance(error, FedcartError)
+            reason, code = (error.message, error.exit_code) if known else (type(error).__name__, 1)  # type: ignore[attr-defined]
+            self.counters.ended(well=False)
+            self._record(lambda: self._runs.end(run, time.time(), "failed", reason, code))
+            raise
+        self.counters.ended(well=True)
+        self._record(lambda: self._runs.end(run, time.time(), "done"))
+        say({"event": "done", "directory": str(place)})
+
+    def _rounds(self, place: Path, deadline_s: float, run: int, say: Say) -> None:
+        """Run the plan's rounds, and keep its model."""
+        from fedcart.server.app import app
+
+        def finished(line: Mapping[str, Any]) -> None:
+            self.counters.round(line)
+            self._record(lambda: self._runs.add_round(run, line))
+            say({"event": "round", **line})
+
         stores = frozenset(Roster.load(place / ROSTER).stores)
         grid = self._link.start_run(
             lambda: {member.node_key.encode() for member in self._folder.joined() if member.key in stores}
         )
-        watching = _Rounds(say)
+        watching = _Rounds(finished)
         logger = logging.getLogger("fedcart.rounds")
         logger.addHandler(watching)
         logger.setLevel(logging.INFO)
@@ -128,7 +187,13 @@ class Service:
             logger.removeHandler(watching)
             self._link.finish_run(grid)
         keep_model(place)
-        say({"event": "done", "directory": str(place)})
+
+    def _record(self, write: Callable[[], None]) -> None:
+        """Write into the record of runs; a run that was paid for does not end because that cannot be written."""
+        try:
+            write()
+        except DataError as error:
+            log.error("%s", error)
 
     def _wait_for_approvals(self, place: Path, wait_s: float, say: Say) -> None:
         """Until every store of the plan's roster countersigned it.
@@ -158,18 +223,31 @@ def keep_model(place: Path) -> None:
         save_model(place / RUN_MODEL, agreement.plan, agreement.catalogue, found.state, rehearsal=False)
 
 
+def described(place: Path) -> dict[str, Any]:
+    """A plan, as the record of runs names it."""
+    agreement = Agreement.open(place)
+    plan = agreement.plan
+    return {
+        "plan": place.name,
+        "plan_hash": agreement.plan_hash,
+        "learner": plan.learner,
+        "trust": plan.trust,
+        "epsilon": None if plan.privacy is None else str(plan.privacy.epsilon),
+        "stores": plan.participants,
+        "rounds": len(agreement.rounds),
+    }
+
+
 class _Rounds(logging.Handler):
-    """Says each finished round."""
+    """Hands on each finished round, with the fields of rounds.jsonl."""
 
-    FIELDS = ("round", "rounds", "stage", "seconds", "stores", "failures", "upload_bytes", "aggregation")
-
-    def __init__(self, say: Say) -> None:
+    def __init__(self, finished: Callable[[Mapping[str, Any]], None]) -> None:
         super().__init__()
-        self._say = say
+        self._finished = finished
 
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "round"):
-            self._say({"event": "round", **{name: getattr(record, name, None) for name in self.FIELDS}})
+            self._finished({name: getattr(record, name, None) for name in FIELDS})
 
 
 def listed(members: list[Member]) -> list[dict[str, str]]:

@@ -148,6 +148,12 @@ class Link:
         """The nodes, in the order of their adding."""
         return list(self._nodes.values())
 
+    def online(self) -> int:
+        """How many members' nodes hold their lease."""
+        from flwr.supercore.constant import NodeStatus
+
+        return len(self._state.get_node_info(node_ids=self.members(), statuses=[NodeStatus.ONLINE]))
+
     async def wait_for_message(self, public_key: bytes, seconds: float) -> None:
         """Return when there is a message for the holder of a key, or after `seconds`."""
         node = self._nodes.get(public_key)
