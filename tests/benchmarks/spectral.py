@@ -33,7 +33,7 @@ from fedcart.simulation import defaults
 from fedcart.simulation.config import Config, DataConfig, PrivacyConfig, StoresConfig
 from fedcart.simulation.evaluate import rank
 from fedcart.simulation.promise import customers_bound
-from fedcart.simulation.run import prepare
+from fedcart.simulation.run import divide, read
 from fedcart.simulation.validation import inner_split
 
 DELTA = 1e-5
@@ -53,13 +53,13 @@ SCORING = {
 """Settings that only the local solve reads: one training serves all of them."""
 
 
-def noised_rounds(learner, catalogue, epsilon, noise, stores, bound):
+def noised_rounds(learner, catalogue, epsilon, noise, stores, bound, delta=DELTA):
     """The rounds with clips and noise, and the standard deviation of what is really added, over what they say."""
     rounds = learner.rounds(catalogue, bound)
     if epsilon == math.inf:
         return rounds
     cohort = Cohort.default(stores)
-    delta = min(DELTA, auto_delta(bound))
+    delta = min(delta, auto_delta(bound))
     terms = PrivacyTerms(epsilon=epsilon, delta=delta, bounds=learner.bounds())
     made = terms.apply(rounds, honest=1, attempts=1, customers_bound=bound)
     if noise == "released":
@@ -148,6 +148,8 @@ def main() -> None:
     parser.add_argument("--noise", choices=("ideal", "released"), default="released")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--validation", nargs="?", const="hash", choices=("hash", "latest"), help="what is held out")
+    parser.add_argument("--least-rating", type=float, help="leave out ratings below it, before anything else")
+    parser.add_argument("--delta", type=float, default=DELTA, help="where the number of customers allows it")
     parser.add_argument("--timed", action="store_true", help="measure only customers whose items have times")
     parser.add_argument("--overlap", default="pair", choices=("pair", "declared"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=A,B", help="values to try; all combinations")
@@ -157,7 +159,11 @@ def main() -> None:
         stores=StoresConfig(count=given.stores, by=given.stores_by),
         privacy=PrivacyConfig(overlap=given.overlap),
     )
-    prepared = prepare(config)
+    dataset = read(config.data, config.seed)
+    if given.least_rating is not None:
+        kept = dataset.interactions.value >= given.least_rating
+        dataset = replace(dataset, interactions=dataset.interactions.select(kept))
+    prepared = divide(config, dataset)
     split, catalogue, stores = prepared.split, prepared.dataset.catalogue, len(prepared.partition.names)
     bound, _ = customers_bound(PrivacyConfig(), given.data, split.train.customers)
     if given.validation:
@@ -175,7 +181,7 @@ def main() -> None:
             default = defaults.settings(given.data, "spectral", epsilon=epsilon, customers_bound=bound)
             base = build_learner("spectral", {**default, **trained})
             begun = time.monotonic()
-            rounds = noised_rounds(base, catalogue, epsilon, given.noise, stores, bound)
+            rounds = noised_rounds(base, catalogue, epsilon, given.noise, stores, bound, given.delta)
             states = [train(base, split, catalogue, rounds, seed) for seed in range(given.seeds)]
             seconds = time.monotonic() - begun
             for b in itertools.product(*second.values()):

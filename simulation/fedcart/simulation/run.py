@@ -136,7 +136,11 @@ def simulate(config: Config, progress: Progress | None = None, command: str | No
 
 def prepare(config: Config) -> Prepared:
     """Read the data, give people to stores and split. The same configuration prepares the same bytes."""
-    dataset = read(config.data, config.seed)
+    return divide(config, read(config.data, config.seed))
+
+
+def divide(config: Config, dataset: Dataset) -> Prepared:
+    """Give a data set's people to stores and split."""
     stores = partition(dataset, config.stores.count, config.stores.by, config.privacy.overlap, config.seed)
     rule, at = defaults.split_rule(dataset, config.split)
     weights = defaults.BEHAVIOUR_WEIGHTS | dict(config.data.behaviour_weights)

@@ -23,6 +23,7 @@ from fedcart.shared.learners.spectral.posterior import shares
 from fedcart.shared.learners.spectral.shrink import shrink
 from fedcart.shared.learners.spectral.sketch import factors, first_basis
 from fedcart.shared.learners.spectral.suited import STEPS, suited
+from fedcart.shared.learners.toy import toy_catalogue
 from fedcart.shared.plan import Plan, build_learner, hyper_parameters
 from fedcart.shared.privacy.terms import PrivacyTerms
 
@@ -207,10 +208,18 @@ def test_the_learner_is_told_the_noise_that_is_really_added(trust):
 
 
 def test_suited_settings_follow_epsilon_times_customers_alone():
-    assert suited(1.0, 60_400) == suited(10.0, 6040) == suited(math.inf, 1) == STEPS[-1][1]
+    assert suited(1.0, 60_400) == suited(10.0, 6040) == STEPS[-2][1]
+    assert suited(math.inf, 1) == STEPS[-1][1]
     assert suited(0.1, 6040) == STEPS[0][1]
     for settings in (suited(epsilon, 6040) for epsilon in (0.5, 1.0, 4.0, 8.0, math.inf)):
         assert dataclasses.is_dataclass(build_learner("spectral", settings))
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 4.0, 8.0, 16.0])
+def test_a_run_of_ml_1m_sends_at_most_three_megabytes_of_64_bit_words_in_five_rounds(epsilon):
+    rounds = build_learner("spectral", suited(epsilon, 6040)).rounds(toy_catalogue(3883), 6040)
+    assert len(rounds) <= 5
+    assert sum(8 * release.words for round_ in rounds for release in round_.releases) < 3_000_000
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ class LocalSolve:
       popularity_weight: of log popularity beside the personal score.
       order_weight: a customer's most recent item counts 1 + this; 0 = the order does not matter.
       order_items: number of items after which that has fallen to 1/e.
-      own_weight: of the customer's own items, faded by age, beside the personal score; it moves rankings of all items,
-        where repeat purchases count, and none of new ones.
+      own_weight: of the customer's own items, faded by age, beside the personal score: what is bought again, and
+        what was seen or put in a cart and not yet bought.
       own_half_life_days: of that bonus.
     """
 
