@@ -7,43 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedcart.shared.interactions import build_histories
+from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners.base import Block
 from fedcart.shared.learners.denoise import beside_the_diagonal, cut_by, denoised, directions, noise_of
 from fedcart.shared.learners.gram import GRAM, Gram
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
-from fedcart.shared.learners.toy import toy_catalogue, toy_interactions
-from fedcart.shared.privacy.clipped_sums import ClippedSums
+from fedcart.shared.learners.toy import toy_catalogue
 from fedcart.shared.privacy.grid import grid
 from fedcart.shared.privacy.terms import PrivacyTerms
-
-N, CUSTOMERS = 60, 80
-HISTORIES = build_histories(toy_interactions(3, CUSTOMERS, N), CUSTOMERS, N)
+from noised_run import CUSTOMERS, HISTORIES, N, private_run
 
 
 def symmetric_noise(n, scale, seed):
     drawn = np.triu(np.random.default_rng(seed).normal(0, scale, (n, n)))
     return drawn + np.triu(drawn, 1).T
-
-
-def private_run(learner, epsilon, seed=0):
-    """The learner's rounds with the plan's clips and noise; totals noised here."""
-    catalogue, store, draw = toy_catalogue(N), MemoryCustomers(HISTORIES), np.random.default_rng(seed)
-    terms = PrivacyTerms(epsilon=epsilon, delta=1e-4, bounds=learner.bounds())
-    state = learner.initial_state(catalogue, 0)
-    for round_ in terms.apply(learner.rounds(catalogue, 100), honest=1, attempts=1, customers_bound=100):
-        store.begin(round_.index)
-        sums = ClippedSums(round_.releases)
-        learner.contribute(state, round_, store, sums)
-        totals = {}
-        for release in round_.releases:
-            units = sums.units()[release.name]
-            scale = release.noise_multiplier * grid(release).sensitivity
-            totals[release.name] = grid(release).values(
-                np.rint(units + draw.normal(0, scale, units.shape)).astype(np.int64)
-            )
-        state = learner.update(state, round_, totals)
-    return state
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -125,3 +102,29 @@ def test_a_larger_epsilon_comes_closer_to_the_model_without_noise():
     few, some, many = likeness(0.1), likeness(30.0), likeness(3000.0)
     assert few < some < many
     assert many > 0.9
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 1000.0])
+def test_factors_rank_the_tail_too_and_are_finite_under_any_noise(epsilon):
+    learner = Gram(model="factors", max_items=20)
+    state = private_run(learner, epsilon)
+    scores = learner.scorer(state, toy_catalogue(N)).score(Block(0, 0, HISTORIES), None)
+    assert np.isfinite(scores).all()
+    assert (scores.std(axis=1) > 0).all()
+
+
+def test_factors_without_noise_are_directions_of_the_covariance():
+    learner = Gram(model="factors", max_items=N, count_exponent=0.5)
+    state = run_rounds(learner, [MemoryCustomers(HISTORIES)], toy_catalogue(N), 0, CUSTOMERS)
+    model = state.public["model"]
+    lengths = np.sqrt((model.astype(float) ** 2).sum(axis=0))
+    assert model.shape[0] == N
+    assert 1 < model.shape[1] <= 64
+    assert np.abs(model).max() > 0
+    assert np.isfinite(lengths).all()
+
+
+@pytest.mark.parametrize("fields", [{"solve_regularization": 0.0}, {"popularity_weight": -1.0}])
+def test_refuses_settings_of_factors_out_of_range(fields):
+    with pytest.raises(ConfigError, match="nothing was run"):
+        Gram(model="factors", **fields)

@@ -7,7 +7,8 @@ Zhang, Koren 2021, arXiv:2110.14037, equations 1 to 3 and section 3.2; w = 1 the
 
 A customer's factor x_u is solved at the store from the public item factors and never leaves it. The item step needs
 only sums over customers: per item sum w x x^T and sum w x, and one Gram matrix sum x x^T. They come in bands of
-items, so that no upload exceeds the kernel's limit; all bands of a sweep see the same customer factors.
+items, so that no upload exceeds the kernel's limit; all bands of a sweep see the same customer factors. Under a
+guarantee a customer's factor has length 1 (`als_noise`).
 """
 
 from __future__ import annotations
@@ -20,23 +21,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError
-from fedcart.shared.interactions import Histories
-from fedcart.shared.learners.base import Block, Customers, LocalTable, Round, State, Sums, Totals
-from fedcart.shared.learners.solve import Float32Array, Float64Array, fold_in, solve_packed, unpack
+from fedcart.shared.learners.als_customers import (
+    AlsScorer,
+    CustomerSolver,
+    dense_as_csr,
+    gram_of,
+    weight_matrix,
+    weights_and_one,
+)
+from fedcart.shared.learners.als_noise import NoisedStep, unit_rows
+from fedcart.shared.learners.base import Array, Block, Customers, LocalTable, Round, State, Sums, Totals
+from fedcart.shared.learners.denoise import noise_of, positive
+from fedcart.shared.learners.solve import Float32Array, Float64Array, solve_packed, unpack
 from fedcart.shared.privacy.release import MOST_WORDS, Release
 from fedcart.shared.privacy.terms import Bound
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    pass
 
 POPULARITY = "popularity"
 ITEMS = "items"
 NEXT = "next"
 GRAM = "gram"
+GRAM_NOISE = "gram_noise"
 CURVATURE = "curvature"
 PULL = "pull"
 FACTORS = "als_factors"
@@ -53,6 +63,9 @@ class Als:
       regularization_exponent: nu; 1 scales with frequency as SGD does, 0 is plain ridge.
       init_scale: the items start as N(0, (init_scale / sqrt d)^2).
       sweeps: times that all customers, then all items, are solved.
+      shared_curvature: take an item's matrix sum w x x^T to be its weight's share of sum x x^T instead of releasing
+        it: not the published model, but far fewer numbers under noise.
+      popularity_weight: of log popularity (spread 1) beside the personal score, then brought to spread 1; 0 = none.
     """
 
     name: ClassVar[str] = "als"
@@ -64,6 +77,8 @@ class Als:
     regularization_exponent: float = 1.0
     init_scale: float = 0.1
     sweeps: int = 12
+    shared_curvature: bool = False
+    popularity_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for field, value, least in (
@@ -71,6 +86,7 @@ class Als:
             ("sweeps", self.sweeps, 1),
             ("unobserved_weight", self.unobserved_weight, 0.0),
             ("regularization_exponent", self.regularization_exponent, 0.0),
+            ("popularity_weight", self.popularity_weight, 0.0),
         ):
             if not least <= value < np.inf:
                 raise ConfigError(f"als: {field} {value} must be at least {least} and finite; nothing was run")
@@ -104,21 +120,21 @@ class Als:
         return tuple(rounds)
 
     def bounds(self) -> Mapping[str, Bound]:
-        """A customer's weights and factor are each cut to 1; the right-hand sides get half of the budget."""
+        """A customer's weights and factor are each cut to 1; the right-hand sides get most of the budget."""
         unit = Bound(clip_norm=1.0, weight_clip_norm=1.0)
-        return {
+        pull = 0.8 if self.shared_curvature else 0.5
+        found = {
             POPULARITY: Bound(clip_norm=1.0, share=0.1),
-            CURVATURE: dataclasses.replace(unit, share=0.3),
-            PULL: dataclasses.replace(unit, share=0.5),
+            PULL: dataclasses.replace(unit, share=pull),
             GRAM: Bound(clip_norm=1.0, share=0.1),
         }
+        return found if self.shared_curvature else found | {CURVATURE: dataclasses.replace(unit, share=0.3)}
 
     def _releases(self, first: int, stop: int) -> tuple[Release, ...]:
         band = functools.partial(Release, kind="per_item", first_item=first)
-        lanes: tuple[Release, ...] = (
-            band(name=CURVATURE, shape=(stop - first, self.triangle), order=2),
-            band(name=PULL, shape=(stop - first, self.embedding_dim), order=1),
-        )
+        curvature = band(name=CURVATURE, shape=(stop - first, self.triangle), order=2)
+        pull = band(name=PULL, shape=(stop - first, self.embedding_dim), order=1)
+        lanes: tuple[Release, ...] = (pull,) if self.shared_curvature else (curvature, pull)
         gram = Release(name=GRAM, shape=(self.triangle,), kind="outer")
         return (*lanes, gram) if first == 0 else lanes
 
@@ -138,6 +154,8 @@ class Als:
         sweep = np.float32(1 + (round_.index - 1) // len(self.bands(len(state.public[ITEMS]))))
         for block in customers.blocks():
             factors = self._factors(solver, sweep, block, customers.local).astype(np.float64)
+            if noised(round_):
+                factors = unit_rows(factors)
             w = weight_matrix(block.histories)
             for release in round_.releases:
                 if release.kind == "outer":
@@ -158,24 +176,50 @@ class Als:
     def update(self, state: State, round_: Round, totals: Totals) -> State:
         """Solve the band's items; the last band of a sweep makes the new items public."""
         if round_.index == 0:
-            counted = totals[POPULARITY]
-            public = {**state.public, POPULARITY: counted[:-1].astype(np.float32)}
-            return State(public, {"item_weights": counted[:-1], "customers": counted[-1:]})
+            return self._counted(state, round_, totals[POPULARITY])
         carried = dict(state.carried)
-        curvature = next(release for release in round_.releases if release.name == CURVATURE)
-        band = slice(curvature.first_item, curvature.first_item + curvature.shape[0])
+        pull = next(release for release in round_.releases if release.name == PULL)
+        band = slice(pull.first_item, pull.first_item + pull.shape[0])
         if band.start == 0:
             carried[GRAM] = totals[GRAM]
+            carried[GRAM_NOISE] = np.array([noise_of(r, round_) for r in round_.releases if r.name == GRAM])
             carried[NEXT] = np.empty_like(state.public[ITEMS])
-        base = self.unobserved_weight * unpack(carried[GRAM], self.embedding_dim)
-        mass = carried["item_weights"][band] + self.unobserved_weight * carried["customers"]
+        weights = carried["item_weights"][band]
+        mass = weights + self.unobserved_weight * carried["customers"]
         ridge = self.regularization * np.maximum(mass, 0.0) ** self.regularization_exponent
         filled = carried[NEXT].copy()
-        filled[band] = solve_packed(totals[CURVATURE], base, np.maximum(ridge, 1e-9), totals[PULL])
+        if noised(round_):
+            step = self._noised_step(round_, carried)
+            filled[band] = step.solve(totals[PULL], totals.get(CURVATURE), weights, ridge)
+        else:
+            base = self.unobserved_weight * unpack(carried[GRAM], self.embedding_dim)
+            own = totals.get(CURVATURE)
+            if own is None:
+                own = (weights / np.maximum(carried["customers"], 1.0))[:, None] * carried[GRAM]
+            filled[band] = solve_packed(own, base, np.maximum(ridge, 1e-9), totals[PULL])
         if band.stop < len(filled):
             return State(state.public, {**carried, NEXT: filled})
-        del carried[NEXT], carried[GRAM]
+        del carried[NEXT], carried[GRAM], carried[GRAM_NOISE]
         return State({**state.public, ITEMS: filled}, carried)
+
+    def _counted(self, state: State, round_: Round, counted: Float64Array) -> State:
+        """Each item's weight and the number of customers, positive where they come with noise."""
+        noise = noise_of(round_.releases[0], round_)
+        weights, customers = positive(counted[:-1], noise), counted[-1:]
+        if noise > 0:
+            customers = np.maximum(customers, max(noise, 1.0))
+        public = {**state.public, POPULARITY: weights.astype(np.float32)}
+        return State(public, {"item_weights": weights, "customers": customers})
+
+    def _noised_step(self, round_: Round, carried: Mapping[str, Array]) -> NoisedStep:
+        noise = {release.name: noise_of(release, round_) for release in round_.releases}
+        return NoisedStep(
+            gram=carried[GRAM],
+            gram_noise=float(carried[GRAM_NOISE][0]),
+            pull_noise=noise[PULL],
+            curvature_noise=noise.get(CURVATURE, 0.0),
+            unobserved_weight=self.unobserved_weight,
+        )
 
     def customer_solver(self, state: State) -> CustomerSolver:
         """Solves customers' factors against the state's items."""
@@ -186,75 +230,9 @@ class Als:
 
     def scorer(self, state: State, catalogue: Catalogue) -> AlsScorer:
         """Fold-in: the customer's own history against the final items; works for customers never seen."""
-        return AlsScorer(self.customer_solver(state), state.public[POPULARITY])
+        return AlsScorer(self.customer_solver(state), state.public[POPULARITY], self.popularity_weight)
 
 
-@dataclass(frozen=True)
-class CustomerSolver:
-    """x_u = argmin over x of the loss above, item factors [items, d] fixed; `gram` = items^T items."""
-
-    items: Float32Array
-    unobserved_weight: float
-    regularization: float
-    regularization_exponent: float
-    gram: Float64Array
-
-    def solve(self, histories: Histories) -> Float32Array:
-        """[customers, d]; zeros for an empty history, NaN for one with a weight that is not finite."""
-        base = (self.unobserved_weight * self.gram).astype(np.float32)
-        rows = histories.row_of_pair()
-        observed = np.bincount(rows, weights=histories.weights, minlength=histories.customers)
-        mass = observed + self.unobserved_weight * histories.items_total
-        ridge = np.maximum(self.regularization * mass**self.regularization_exponent, 1e-9).astype(np.float32)
-        return fold_in(histories.indptr, histories.items, histories.weights, self.items, base, ridge)
-
-
-@dataclass(frozen=True)
-class AlsScorer:
-    """x_u v_i with x_u folded in; a customer without history, or with one that is not finite, gets popularity."""
-
-    solver: CustomerSolver
-    popularity: npt.NDArray[np.float32]
-
-    def score(self, block: Block, local: LocalTable | None) -> npt.NDArray[np.float32]:
-        """[block customers, items]."""
-        factors = self.solver.solve(block.histories)
-        unknown = (block.histories.counts == 0) | ~np.isfinite(factors).all(axis=1)
-        factors[unknown] = 0.0
-        scores: npt.NDArray[np.float32] = factors @ self.solver.items.T
-        scores[unknown] = self.popularity
-        return scores
-
-
-def gram_of(items: Float32Array) -> Float64Array:
-    """[d, d] items^T items in double precision, in slices of bounded memory."""
-    gram = np.zeros((items.shape[1], items.shape[1]))
-    for start in range(0, len(items), 1 << 14):
-        part = items[start : start + (1 << 14)].astype(np.float64)
-        gram += part.T @ part
-    return gram
-
-
-def weight_matrix(histories: Histories) -> csr_array:
-    """[customers, items] the pairs' weights, float64."""
-    from scipy.sparse import csr_array
-
-    shape = (histories.customers, histories.items_total)
-    return csr_array((histories.weights.astype(np.float64), histories.items, histories.indptr), shape=shape)
-
-
-def weights_and_one(histories: Histories) -> csr_array:
-    """[customers, items + 1] each customer's weights, then 1 in the last column if it has any."""
-    from scipy.sparse import csr_array, hstack
-
-    present = csr_array((histories.counts > 0).astype(np.float64)[:, None])
-    return csr_array(hstack([weight_matrix(histories), present], format="csr"))
-
-
-def dense_as_csr(factors: Float64Array) -> csr_array:
-    """A dense [customers, d] matrix as CSR with every cell stored."""
-    from scipy.sparse import csr_array
-
-    customers, d = factors.shape
-    columns = np.tile(np.arange(d, dtype=np.int32), customers)
-    return csr_array((factors.reshape(-1), columns, np.arange(customers + 1) * d), shape=(customers, d))
+def noised(round_: Round) -> bool:
+    """Whether the round's sums are under a guarantee."""
+    return round_.releases[0].noise_multiplier > 0

@@ -1,8 +1,8 @@
-"""Item-to-item models in two rounds: popularity, then the co-occurrences sum z z^T of the most popular items.
+"""Item models in two rounds: popularity, then the co-occurrences sum z z^T of the most popular items.
 
-EASE (Steck 2019, arXiv:1905.03375) and cosine item-kNN need nothing else: both are post-processing at the
-coordinator. Items outside the head rank below it, by popularity. Under noise the co-occurrences are denoised first,
-and popularity is its posterior mean.
+EASE (Steck 2019, arXiv:1905.03375), cosine item-kNN and factors (`gram_factors`) need nothing else: all are
+post-processing at the coordinator. With EASE and item-kNN, items outside the head rank below it, by popularity. Under
+noise the co-occurrences are denoised first, and popularity is its posterior mean.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, Customers, Float64Array, LocalTable, Round, State, Sums, Totals
 from fedcart.shared.learners.denoise import cut_by, denoised, noise_of, positive, trace
+from fedcart.shared.learners.gram_factors import factors, solver
 from fedcart.shared.learners.item_models import cosine_neighbours, ease
 from fedcart.shared.learners.popularity import POPULARITY, PopularityScorer, scaled_history
 from fedcart.shared.privacy.release import MOST_WORDS, Release
@@ -27,6 +28,8 @@ from fedcart.shared.privacy.terms import Bound
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from fedcart.shared.learners.spectral.local_solve import LocalSolve
+
 HEAD = "head"
 MODEL = "model"
 GRAM = "gram"
@@ -34,30 +37,35 @@ GRAM = "gram"
 
 @dataclass(frozen=True, kw_only=True)
 class Gram:
-    """EASE or item-kNN on the `max_items` most popular items.
+    """EASE, item-kNN or factors on the `max_items` most popular items.
 
     Attributes:
-      model: "ease" or "itemknn".
+      model: "ease", "itemknn", or "factors": directions of the co-occurrences beside public columns, solved for each
+        customer at the store.
       max_items: most items in the head; its triangle n (n + 1) / 2 must fit one release.
       count_exponent: p, a customer's row is its weights over (number of its items)^p; 0 is the plain history.
       regularization: EASE's lambda, on the diagonal of the co-occurrences.
       shrink: item-kNN, added to the denominator of the cosine.
       neighbours: item-kNN, nearest items kept of each item.
+      unobserved_weight, solve_regularization, popularity_weight: factors, those of the local solve (`spectral`).
     """
 
     name: ClassVar[str] = "gram"
-    summary: ClassVar[str] = "EASE or item-kNN from one release of co-occurrences; two rounds"
+    summary: ClassVar[str] = "EASE, item-kNN or factors from one release of co-occurrences; two rounds"
 
-    model: Literal["ease", "itemknn"] = "ease"
+    model: Literal["ease", "itemknn", "factors"] = "ease"
     max_items: int = 4096
     count_exponent: float = 0.0
     regularization: float = 1000.0
     shrink: float = 10.0
     neighbours: int = 200
+    unobserved_weight: float = 1.0
+    solve_regularization: float = 200.0
+    popularity_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.model not in ("ease", "itemknn"):
-            raise ConfigError(f"gram: unknown model {self.model!r}; nothing was run", "known: ease, itemknn")
+        if self.model not in ("ease", "itemknn", "factors"):
+            raise ConfigError(f"gram: unknown model {self.model!r}; nothing was run", "known: ease, itemknn, factors")
         if self.max_items < 1 or self.max_items * (self.max_items + 1) // 2 > MOST_WORDS:
             raise ConfigError(
                 f"gram: max_items {self.max_items} is not between 1 and {largest_head()}; nothing was run",
@@ -68,6 +76,14 @@ class Gram:
                 f"gram: regularization {self.regularization} must be positive, shrink {self.shrink} at least 0, "
                 f"neighbours {self.neighbours} at least 1; nothing was run"
             )
+
+        if not (0 < self.unobserved_weight < np.inf and 0 < self.solve_regularization < np.inf):
+            raise ConfigError(
+                f"gram: unobserved_weight {self.unobserved_weight} and solve_regularization "
+                f"{self.solve_regularization} must be positive; nothing was run"
+            )
+        if not 0 <= self.popularity_weight < np.inf:
+            raise ConfigError(f"gram: popularity_weight {self.popularity_weight} must be at least 0; nothing was run")
 
     def rounds(self, catalogue: Catalogue, customers_bound: int) -> tuple[Round, ...]:
         """Popularity, then the triangle of the head's co-occurrences."""
@@ -120,8 +136,11 @@ class Gram:
             return State({POPULARITY: popularity.astype(np.float32), HEAD: head.astype(np.float32)})
         gram = symmetric(totals[GRAM], len(state.public[HEAD]))
         regularization, noise = self.regularization, noise_of(round_.releases[0], round_)
+        popularity = state.public[POPULARITY].astype(np.float64)
+        if self.model == "factors":
+            model = factors(gram, noise, popularity[head_of(state)], len(popularity))
+            return State({**state.public, MODEL: model})
         if noise > 0:
-            popularity = state.public[POPULARITY].astype(np.float64)
             exponent = max(1.0 - 2.0 * self.count_exponent, 0.0)
             regularization *= cut_by(round_.releases[0].clip_norm, popularity, trace(gram, noise)) ** exponent
             gram = denoised(gram, noise, popularity[head_of(state)])
@@ -131,11 +150,21 @@ class Gram:
             model = cosine_neighbours(gram, self.shrink, self.neighbours)
         return State({**state.public, MODEL: np.ascontiguousarray(model, np.float32)})
 
-    def scorer(self, state: State, catalogue: Catalogue) -> GramScorer | PopularityScorer:
-        """Sums of the model's rows over the customer's own history."""
+    def scorer(self, state: State, catalogue: Catalogue) -> GramScorer | LocalSolve | PopularityScorer:
+        """Sums of the model's rows over the customer's own history; factors: the local solve."""
         public = state.public
         if MODEL not in public:  # between the rounds only popularity is known
             return PopularityScorer(public[POPULARITY])
+        if self.model == "factors":
+            return solver(
+                public[MODEL],
+                head_of(state),
+                public[POPULARITY],
+                catalogue,
+                unobserved_weight=self.unobserved_weight,
+                regularization=self.solve_regularization,
+                popularity_weight=self.popularity_weight,
+            )
         return GramScorer(self, public[MODEL], head_of(state), public[POPULARITY])
 
 
