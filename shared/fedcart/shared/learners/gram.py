@@ -138,8 +138,8 @@ class Gram:
         regularization, noise = self.regularization, noise_of(round_.releases[0], round_)
         popularity = state.public[POPULARITY].astype(np.float64)
         if self.model == "factors":
-            model = factors(gram, noise, popularity[head_of(state)], len(popularity))
-            return State({**state.public, MODEL: model})
+            found = factors(gram, noise, popularity[head_of(state)], len(popularity))
+            return State({**state.public, MODEL: found})
         if noise > 0:
             exponent = max(1.0 - 2.0 * self.count_exponent, 0.0)
             regularization *= cut_by(round_.releases[0].clip_norm, popularity, trace(gram, noise)) ** exponent
