@@ -63,8 +63,8 @@ def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
         identity = found.identity()
         with Ledger.open(found.ledger_file, identity) as ledger:
             assert 0 < ledger.epsilon(1e-5) <= 4
-        [receipt] = receipts_of(found.ledger_file)
-        assert (receipt.round, len(receipt.heads)) == (0, 3)
+        begun, receipt = receipts_of(found.ledger_file)  # where it stood when the run began, and after the round
+        assert (begun.round, receipt.round, len(begun.heads), len(receipt.heads)) == (0, 0, 3, 3)
         histories, _ = open_records(MemberFiles(found).plan(place.name))
         assert histories.customers == 12
         assert len(Store(found.directory).recommend(f"{found.directory.name}0", 5).items) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fedcart.shared.audit.inspection import inspect
 from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import RoundFailed
 from fedcart.shared.identity import Identity
-from fedcart.shared.ledger import Receipt, SignedHead
+from fedcart.shared.ledger import Ledger, Receipt, SignedHead
 from fedcart.shared.ledger.lines import START, line_hash
 from fedcart.shared.wire import read_head, write_receipts
 from fedcart.simulation.engines.faults import Fault
@@ -142,6 +143,28 @@ def test_without_receipts_every_store_stops_before_the_third_round(tmp_path: Pat
     assert len(read_lines(tmp_path)) == 2
     run.run()  # heads were never heard: the coordinator asks again, and goes on
     assert words(run) == ["ok"] * 5
+
+
+def spent_before(run: SecureRun, store: int, rounds: int) -> None:
+    """Earlier plans of one round each, whose receipts never came."""
+    path, key = ledger_path(run.around.results, store), Identity.load(key_path(run.directory, store))
+    with Ledger.open(path, key) as ledger:
+        for number in range(rounds):
+            plan = f"{number:064x}"
+            ledger.plan(plan, epsilon="1", delta=1e-6, dearest=Fraction(1, 200), attempts=1)
+            told = {"plan": plan, "round": 0, "attempt": 0, "release": "r", "D": 1, "variance": 100}
+            ledger.charge(**told, honest=1, delta=1e-6)
+
+
+def test_a_chain_of_plans_of_one_round_needs_its_receipts_and_gets_them(tmp_path: Path) -> None:
+    run = make(tmp_path, "local", learner="popularity", stores=3)
+    assert len(run.agreement.rounds) == 1
+    for store in range(3):
+        spent_before(run, store, 2)
+    with pytest.raises(RoundFailed, match=r"round 0 .* \(3 PrivacyRefused\)"):
+        played(run, lambda *_: False, witness=False)
+    played(run, lambda *_: False)
+    assert words(run) == ["ok"] * 3
 
 
 @pytest.mark.parametrize("at", [0, 2, -1])

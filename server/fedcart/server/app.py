@@ -24,6 +24,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run or resume the plan in run_config 'run-dir'; 'deadline-s' and 'quorum' (0 = all) bound each round.
 
+    'new-ledgers' (false): the stores' ledgers began with this run, and hold nothing of earlier ones.
     'aggregation' is SA1 for trust distributed unless it says plain; 'archive' is the directory of SA1's transcripts and
     of the receipts, which are sent wherever there is a guarantee and a roster.
     """
@@ -38,7 +39,8 @@ def main(grid: Grid, context: Context) -> None:
     place = Path(archive) if isinstance(archive, str) else None
     witness = None
     if agreement.plan.privacy is not None and (agreement.directory / ROSTER).exists():
-        witness = Witness(grid, agreement, deadline_s=deadline_s, archive=place)
+        fresh = bool(context.run_config.get("new-ledgers", False))
+        witness = Witness(grid, agreement, deadline_s=deadline_s, archive=place, new_ledgers=fresh)
     if aggregation_of(agreement, context.run_config.get("aggregation")) == "plain":
         run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None, witness=witness)
         return

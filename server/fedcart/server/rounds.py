@@ -93,6 +93,8 @@ def _round(
     while True:
         started = time.monotonic()
         nodes = _wait_for_nodes(grid, agreement.plan.participants, deadline_s)
+        if witness is not None:
+            witness.meet(nodes, round_.index)
         try:
             if masked is None:
                 outcome = _ask(grid, agreement, round_, state, attempt, nodes, least, deadline_s, witness)

@@ -38,11 +38,20 @@ LONGEST_WAIT_S = 60.0
 class Witness:
     """Heads of one run's ledgers, and the receipts over them."""
 
-    def __init__(self, grid: Grid, agreement: Agreement, *, deadline_s: float, archive: Path | None = None) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        agreement: Agreement,
+        *,
+        deadline_s: float,
+        archive: Path | None = None,
+        new_ledgers: bool = False,
+    ) -> None:
         """Read roster and key from the run's directory, and the receipts that were signed before.
 
         Args:
           archive: directory of receipts.jsonl; None = `transcript` in the run's.
+          new_ledgers: the stores' ledgers began with this run, as in a simulation: `meet` has nothing to do.
 
         Raises:
           InputError, DataError, ConfigError: they cannot be used.
@@ -61,6 +70,7 @@ class Witness:
         self._node_of: dict[str, int] = {}
         self._signed: list[Receipt] = []
         self._owed: dict[str, list[Receipt]] = {}  # store -> the last receipt that it took, and the ones since
+        self._new_ledgers, self._met = new_ledgers, set[int]()
         self.uploaded: set[int] = set()
         self._read()
 
@@ -120,11 +130,20 @@ class Witness:
             classes = ", ".join(f"{count} {name}" for name, count in replies.failure_classes.items())
             log.warning("receipts: %d stores did not take theirs (%s)", len(replies.failures), classes)
 
+    def meet(self, nodes: Collection[int], round_index: int) -> None:
+        """Before a round: catch up with stores that are there for the first time, once each. What earlier plans were
+        charged may be unwitnessed, and a store answers no third such round."""
+        new = [node for node in nodes if node not in self._met]
+        if new and not self._new_ledgers:
+            self.catch_up(new, round_index)
+
     def catch_up(self, nodes: Collection[int], round_index: int) -> None:
-        """When a run goes on: send all stores the last receipt again, and witness where their ledgers stand since."""
+        """When a run begins or goes on: send the stores the last receipt again, and witness where their ledgers stand
+        since. A store that does not answer is not waited for twice."""
+        self._met.update(nodes)
         self.send(nodes, f"{round_index}.0")
         self.sign(round_index, context_of(self._plan, round_index, 0))
-        self.send(nodes, f"{round_index}.0")
+        self.send([node for node in nodes if node in self._store_of], f"{round_index}.0")
 
     def _owe(self, receipt: Receipt) -> None:
         for public, head in receipt.heads.items():

@@ -406,6 +406,25 @@ def test_a_receipt_of_all_heads_is_appended(tmp_path: Path) -> None:
     assert verify(tmp_path / "a").findings == ()
 
 
+@pytest.mark.parametrize("rounds", [(("a" * 64, 0), ("b" * 64, 0)), ((PLAN, 5), (PLAN, 4)), ((PLAN, 0), (PLAN, 1))])
+def test_no_third_round_is_answered_while_two_are_unwitnessed_whatever_their_plans(
+    tmp_path: Path, rounds: tuple[tuple[str, int], ...]
+) -> None:
+    with create(tmp_path / "l") as ledger:
+        for plan, number in rounds:
+            if not ledger.approved(plan):
+                add_plan(ledger, plan)
+            ledger.refuse_unwitnessed(plan, number)
+            send(ledger, number, plan=plan)
+            ledger.refuse_unwitnessed(plan, number)  # another try of the same round
+        for wanted in ((PLAN, 2), (PLAN, 3), ("c" * 64, 0)):
+            with pytest.raises(PrivacyRefused, match="before a receipt"):
+                ledger.refuse_unwitnessed(*wanted)
+        ledger.witness(receipt_of(ledger), COORDINATOR.public)
+        for wanted in ((PLAN, 2), (PLAN, 3), ("c" * 64, 0)):
+            ledger.refuse_unwitnessed(*wanted)
+
+
 def test_a_store_that_was_rolled_back_stops_for_good(tmp_path: Path) -> None:
     path = tmp_path / "l"
     with create(path) as ledger:

@@ -100,6 +100,10 @@ class Chain:
         """seq of the last charge of the plan's rounds up to `round`; -1 when there is none."""
         return max((seq for (of, at), seq in self._last_of.items() if of == plan and at <= round), default=-1)
 
+    def unwitnessed_beside(self, plan: str, round: int) -> int:
+        """How many rounds, of any plan but this one round, hold a charge that no receipt here covers."""
+        return sum(seq > self.witnessed and of != (plan, round) for of, seq in self._last_of.items())
+
     @property
     def dearest_charge(self) -> Fraction:
         """The most that any charge may cost under the plans written here: the price of a torn line."""

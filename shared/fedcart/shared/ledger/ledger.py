@@ -33,7 +33,8 @@ from fedcart.shared.privacy.accounting import charge_rho
 MOST = 10**100
 """Above D and variance."""
 WITNESSED_WITHIN = 2
-"""Rounds: what round r was charged is witnessed by a receipt before round r + 2 is answered."""
+"""Rounds: what round r was charged is witnessed by a receipt before round r + 2 is answered, and of all plans' rounds
+no more than these are unwitnessed at once."""
 CHECKPOINT_EVERY = 256
 """Lines between checkpoints."""
 DISK = Disk()
@@ -269,11 +270,19 @@ class Ledger(Facts):
                 self._append("receipt", receipt.body())
 
     def refuse_unwitnessed(self, plan: str, round: int) -> None:
-        """Refuse round `round` of a plan while nobody witnessed what rounds up to `round` - 2 of it were charged.
+        """Refuse round `round` of a plan while nobody witnessed what rounds up to `round` - 2 of it were charged, or
+        while two other rounds, of whatever plans, are unwitnessed: so a chain of short plans needs its receipts too.
 
         Raises:
           PrivacyRefused: no receipt here names a head at or after the last of those charges.
         """
+        beside = self._chain.unwitnessed_beside(plan, round)
+        if beside >= WITNESSED_WITHIN:
+            raise PrivacyRefused(
+                f"round {round} was asked for before a receipt came back: {beside} other rounds, of this plan or earlier "
+                f"ones, are unwitnessed, and at most {WITNESSED_WITHIN - 1} may be; nothing was charged or released",
+                "the coordinator sends receipts when a run begins and after each round; it must send the missing ones",
+            )
         if self._chain.charged_until(plan, round - WITNESSED_WITHIN) > self._chain.witnessed:
             raise PrivacyRefused(
                 f"round {round} was asked for before a receipt of round {round - WITNESSED_WITHIN} came back; nothing "

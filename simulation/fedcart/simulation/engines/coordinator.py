@@ -24,6 +24,7 @@ def run_coordinator(
         "deadline-s": settings.deadline_s,
         "quorum": settings.least(stores),
         "aggregation": settings.aggregation,
+        "new-ledgers": True,
     }
     if settings.archive is not None:
         config["archive"] = str(settings.archive)
