@@ -18,6 +18,11 @@ class MatrixFactorization(NeuralLearner):
     name: ClassVar[str] = "mf"
     summary: ClassVar[str] = "matrix factorisation by gradients, customer factors stay at the store; many rounds"
 
+    positives: int = 60
+    local_steps: int = 10
+    steps_per_epoch: int = 10
+    round_count: int = 140
+
     def module(self, items: int) -> ItemSide:
         """Tables `vectors` [items, embedding_dim] and `bias` [items, 1]."""
         tables = {"vectors": ItemTable(items, self.embedding_dim), "bias": ItemTable(items, 1)}

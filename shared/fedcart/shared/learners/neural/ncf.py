@@ -29,8 +29,10 @@ class NeuralCollaborativeFiltering(NeuralLearner):
     summary: ClassVar[str] = "NeuMF: matrix factorisation and a small network, customer factors stay; many rounds"
 
     embedding_dim: int = 32
+    positives: int = 60
     negatives: int = 8
     learning_rate: float = 0.015
+    refine_steps: int = 10
     layers: tuple[int, ...] = (32, 16)
 
     def __post_init__(self) -> None:
