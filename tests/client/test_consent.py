@@ -130,7 +130,7 @@ def test_a_crash_between_the_two_renames_loses_nothing(tmp_path, monkeypatch):
     with open_store_ledger(tmp_path, 0) as ledger:
         forget(tmp_path, GONE, ledger)
     assert open_records(tmp_path)[0].counts[list(GONE)].tolist() == [0, 0]
-    assert module._OLD not in [p.name for p in tmp_path.iterdir()]
+    assert module.OLD not in [p.name for p in tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("bad", [[15], [-1]])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fedcart.client.consent import OPTED_OUT
 from fedcart.client.data import kept as kept_module
+from fedcart.client.data.forgetting import forget_customer
 from fedcart.client.data.gtin import gtin14
 from fedcart.client.data.kept import load_kept, locked
 from fedcart.client.data.records import write_store_records
@@ -439,6 +440,17 @@ def test_a_cancellation_undoes_a_purchase_of_an_earlier_reading(tmp_path: Path) 
     view = open_view(shop.folder)
     assert [view.catalogue.ids[i] for i in view.events.item] == ["y"]
     assert view.cancelled["undone by a cancellation"] == 1
+
+
+def test_records_that_a_crash_left_under_their_old_name_are_forgotten_in_too(tmp_path: Path) -> None:
+    shop = Shop.make(tmp_path, HEAD + "a,x,10\nb,x,10\n")
+    shop.read()
+    run = shop.directory / "plans" / "spring"
+    run.mkdir(parents=True)
+    write_store_records(shop.folder, run, Catalogue(("x",), "given"), 20)
+    (run / "records").rename(run / ".records.old")  # between the two renames of a replacement
+    forget_customer(shop.folder, "a")
+    assert open_records(run)[0].counts.tolist() == [0, 1]
 
 
 def test_whoever_was_forgotten_stays_forgotten(tmp_path: Path) -> None:

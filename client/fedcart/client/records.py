@@ -29,7 +29,7 @@ RECORDS = "records"
 LOCAL = "local"
 _ARRAYS = tuple(f.name for f in fields(Histories) if f.name != "items_total")
 _ABOUT = "about.json"
-_OLD = f".{RECORDS}.old"
+OLD = f".{RECORDS}.old"
 
 
 def write_records(directory: Path, histories: Histories, store_offsets: npt.NDArray[np.int64]) -> None:
@@ -69,7 +69,7 @@ def rewrite_records(directory: Path | str, histories: Histories, store_offsets: 
 def open_records(directory: Path | str) -> tuple[Histories, npt.NDArray[np.int64]]:
     """All customers' histories, memory-mapped, and the stores' offsets, whoever consents."""
     records = f"{directory}/{RECORDS}"
-    _mend(Path(directory))
+    mend(Path(directory))
     return _open(records, file_version(f"{records}/{_ABOUT}"))
 
 
@@ -87,10 +87,10 @@ def _prepare(directory: Path, histories: Histories, offsets: npt.NDArray[np.int6
 
 
 def _put(directory: Path, part: Path) -> None:
-    """Two renames; a crash between them leaves the old records under another name, which `_mend` undoes."""
-    target, old = directory / RECORDS, directory / _OLD
+    """Two renames; a crash between them leaves the old records under another name, which `mend` undoes."""
+    target, old = directory / RECORDS, directory / OLD
     with named_failures(target, "write"):
-        _mend(directory)
+        mend(directory)
         if target.exists():
             target.rename(old)
         part.rename(target)
@@ -98,9 +98,9 @@ def _put(directory: Path, part: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _mend(directory: Path) -> None:
+def mend(directory: Path) -> None:
     """Finish or undo a replacement that a crash cut short."""
-    target, old = directory / RECORDS, directory / _OLD
+    target, old = directory / RECORDS, directory / OLD
     if old.exists():
         if target.exists():
             shutil.rmtree(old)

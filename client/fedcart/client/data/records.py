@@ -17,7 +17,7 @@ from fedcart.client.consent import OPTED_OUT, consenting, set_consent
 from fedcart.client.data.kept import Kept
 from fedcart.client.data.view import open_view
 from fedcart.client.forget import opt_out
-from fedcart.client.records import RECORDS, open_records, write_records
+from fedcart.client.records import OLD, RECORDS, mend, open_records, write_records
 from fedcart.client.store_folder import StoreFolder
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import DataError
@@ -60,6 +60,8 @@ def with_records(folder: StoreFolder, kept: Kept) -> Iterator[tuple[Path, int]]:
     Raises:
       DataError: they name customers by another numbering, so that nobody in them can be told any more.
     """
+    for old in [folder.directory / OLD, *folder.directory.glob(f"*/*/{OLD}")]:
+        mend(old.parent)  # a replacement that a crash cut short is no run without customers
     found = [folder.directory / RECORDS, *sorted(folder.directory.glob(f"*/*/{RECORDS}"))]
     for records in found:
         if not records.is_dir():
