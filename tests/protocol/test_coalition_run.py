@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -9,8 +10,10 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from coalition_kit import NAMES, served, until, write_sales
@@ -26,14 +29,18 @@ from fedcart.server.checkpoint import read_lines
 from fedcart.server.coalition.control import question
 from fedcart.server.coalition.folder import CoalitionFolder
 from fedcart.server.coalition.planning import publish, write_plan_file
+from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.cli import run
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
 from fedcart.shared.identity import Identity, fingerprint
+from fedcart.shared.interactions import Interactions, build_histories
 from fedcart.shared.invitation import MODEL_DOMAIN, Invitation, Membership, model_bytes_to_sign
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.ledger.verify import receipts_of
+from fedcart.shared.model_files import ABOUT, STATE, load_model
 from fedcart.shared.policy import Coordination, Limits, Policy
 from fedcart.shared.roster import Roster
+from store_kit import make_model
 
 
 def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
@@ -121,6 +128,60 @@ def test_a_model_that_the_pinned_coordinator_did_not_sign_is_refused(
         with pytest.raises(ProtocolError):
             coordinator_calls.fetch_model(files, files.folder.identity(), "0" * 16, wanted, key)
     assert not files.plan("0" * 16).exists()
+
+
+def test_a_model_whose_arrays_are_not_the_signed_ones_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = MemberFiles(create_store(tmp_path / "north")[0])
+    coordinator, catalogue = Identity.create(tmp_path / "a"), Catalogue(("x", "y"), "given")
+    bought = [build_histories(Interactions.build([0, 0], items), 1, 2) for items in ([0, 1], [1, 1])]
+    made, other = (
+        make_model(tmp_path / place, catalogue, histories, learner="popularity") / "model"
+        for place, histories in zip(("run", "other"), bought, strict=True)
+    )
+    about = json.loads((made / ABOUT).read_bytes())
+    signed = model_bytes_to_sign(about["plan_hash"], about["model_hash"])
+    Membership(coalition="c", store="s", address="a", authority="x", coordinator_key="k").save(files.membership_file)
+    name = about["plan_hash"][:16]
+    files.plan(name).mkdir(parents=True)
+    for file in ("plan.json", "catalogue.json"):
+        (files.plan(name) / file).write_bytes((made / file).read_bytes())
+
+    def fetch(state: bytes) -> bool:
+        answer = {
+            "about": (made / ABOUT).read_text(),
+            "state": base64.b64encode(state).decode(),
+            "signature": coordinator.sign(MODEL_DOMAIN, signed).hex(),
+        }
+        monkeypatch.setattr(coordinator_calls, "post", lambda *_, **__: answer)
+        key, identity = coordinator.public.hex(), files.folder.identity()
+        return coordinator_calls.fetch_model(files, identity, name, about["plan_hash"], key)
+
+    before = sorted(files.plan(name).iterdir())
+    for state in ((other / STATE).read_bytes(), b"no arrays"):
+        with pytest.raises(ProtocolError, match="not the one that it signed"):
+            fetch(state)
+        assert sorted(files.plan(name).iterdir()) == before
+    assert fetch((made / STATE).read_bytes())
+    assert load_model(files.plan(name) / "model").model_hash == about["model_hash"]
+
+
+def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def endless(_: object) -> httpx.Response:
+        return httpx.Response(200, stream=Endless())
+
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b" " * (1 << 16)
+
+    client = httpx.Client(base_url="https://a", transport=httpx.MockTransport(endless))
+    monkeypatch.setattr(coordinator_calls, "http_client", lambda *_: client)
+    monkeypatch.setattr(coordinator_calls, "MOST_ANSWER", 1 << 20)
+    member = Membership(coalition="c", store="s", address="a", authority="x", coordinator_key="k")
+    with pytest.raises(ProtocolError, match="longer than"):
+        coordinator_calls.post(member, "/fedcart/plan", Identity.create(tmp_path / "key"), {})
 
 
 def policy(**trust: object) -> Policy:

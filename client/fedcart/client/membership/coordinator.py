@@ -6,6 +6,8 @@ import base64
 import binascii
 import json
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from fedcart.client.membership.files import MemberFiles
 from fedcart.client.uplink import create_node_key, load_node_key
 from fedcart.shared.agreement import CATALOGUE
 from fedcart.shared.agreement import PLAN as PLAN_FILE
-from fedcart.shared.errors import ConfigError, PrivacyRefused, ProtocolError
+from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.flower_compat.fleet import Unreachable, http_client, public_pem
 from fedcart.shared.identity import Identity, verify
 from fedcart.shared.invitation import (
@@ -30,11 +32,14 @@ from fedcart.shared.invitation import (
     ask,
     model_bytes_to_sign,
 )
-from fedcart.shared.model_files import ABOUT, STATE
+from fedcart.shared.model_files import ABOUT, STATE, load_model
+from fedcart.shared.model_files import place as put
 from fedcart.shared.policy import Policy
 from fedcart.shared.storage import replace_bytes
 
 TIMEOUT_S = 30.0
+MOST_ANSWER, MOST_MODEL = 1 << 26, 1 << 30
+"""Bytes of an answer: of a plan with its item list, and of a model."""
 NO_KEY = re.compile(r'^coordinator_key\s*=\s*""', re.MULTILINE)
 
 
@@ -43,25 +48,36 @@ def post(membership: Membership, path: str, identity: Identity, document: dict[s
 
     Raises:
       Unreachable: there is none.
-      ProtocolError: it is no.
+      ProtocolError: it is no, or longer than any is.
     """
     with http_client(membership.address, membership.authority.encode(), TIMEOUT_S) as client:
         try:
-            response = client.post(path, content=ask(identity, path, document))
+            with client.stream("POST", path, content=ask(identity, path, document)) as response:
+                body = _read(response, path)
         except httpx.TransportError as error:
             raise Unreachable(
                 f"the coordinator at {membership.address} could not be reached ({type(error).__name__}: {error}); "
                 "nothing was changed"
             ) from None
-    if response.status_code != 200:
-        raise ProtocolError(f"the coordinator refused {path} with status {response.status_code}")
     try:
-        found = response.json()
-    except json.JSONDecodeError:
+        found = json.loads(body)
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise ProtocolError(f"the coordinator's answer to {path} cannot be read")
     return found
+
+
+def _read(response: httpx.Response, path: str) -> bytes:
+    """The body of an answer, no more of it than `MOST_ANSWER`, or a model's `MOST_MODEL`."""
+    if response.status_code != 200:
+        raise ProtocolError(f"the coordinator refused {path} with status {response.status_code}")
+    most, body = MOST_MODEL if path == MODEL else MOST_ANSWER, bytearray()
+    for part in response.iter_bytes(1 << 16):
+        body += part
+        if len(body) > most:
+            raise ProtocolError(f"the coordinator's answer to {path} is longer than {most} bytes; it was not used")
+    return bytes(body)
 
 
 def join(files: MemberFiles, invitation: Invitation) -> None:
@@ -141,7 +157,8 @@ def fetch_model(files: MemberFiles, identity: Identity, name: str, plan_hash: st
     """Write a finished run's model into plans/NAME/model, once there is one; whether there is.
 
     Raises:
-      ProtocolError: it is of another plan, or the pinned coordinator did not sign it.
+      ProtocolError: it is of another plan, the pinned coordinator did not sign it, or its arrays are not the signed
+        ones. Nothing was written.
     """
     found = post(files.membership(), MODEL, identity, {"plan": name})
     if not found:
@@ -157,10 +174,17 @@ def fetch_model(files: MemberFiles, identity: Identity, name: str, plan_hash: st
     if said["plan_hash"] != plan_hash:
         raise ProtocolError("the coordinator's model is of another plan; it was not used")
     place = files.plan(name)
-    target = place / "model"
-    target.mkdir(exist_ok=True)
-    for file in (PLAN_FILE, CATALOGUE):
-        replace_bytes(target / file, (place / file).read_bytes())
-    replace_bytes(target / STATE, state)
-    replace_bytes(target / ABOUT, about.encode())
+    part = Path(tempfile.mkdtemp(prefix=".model.", suffix=".part", dir=place))
+    try:
+        for file in (PLAN_FILE, CATALOGUE):
+            replace_bytes(part / file, (place / file).read_bytes())
+        replace_bytes(part / STATE, state)
+        replace_bytes(part / ABOUT, about.encode())
+        try:
+            load_model(part)
+        except (ConfigError, InputError) as error:
+            raise ProtocolError("the coordinator's model is not the one that it signed; it was not used") from error
+        put(part, place / "model")
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return True
