@@ -279,7 +279,7 @@ class Ledger(Facts):
         beside = self._chain.unwitnessed_beside(plan, round)
         if beside >= WITNESSED_WITHIN:
             raise PrivacyRefused(
-                f"round {round} was asked for before a receipt came back: {beside} other rounds, of this plan or earlier "
+                f"round {round} was asked for before a receipt came: {beside} other rounds, of this plan or earlier "
                 f"ones, are unwitnessed, and at most {WITNESSED_WITHIN - 1} may be; nothing was charged or released",
                 "the coordinator sends receipts when a run begins and after each round; it must send the missing ones",
             )
