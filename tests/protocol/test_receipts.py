@@ -18,10 +18,11 @@ from fedcart.server.witness import MOST_HEADS, RECEIPTS, Witness
 from fedcart.shared import flower_compat as fc
 from fedcart.shared.audit.inspection import inspect
 from fedcart.shared.canonical import canonical_bytes
-from fedcart.shared.errors import RoundFailed
+from fedcart.shared.errors import ProtocolError, RoundFailed
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger import Ledger, Receipt, SignedHead
 from fedcart.shared.ledger.lines import START, line_hash
+from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.wire import read_head, write_receipts
 from fedcart.simulation.engines.faults import Fault
 from fedcart.simulation.engines.in_process import InProcessGrid
@@ -254,6 +255,20 @@ def test_a_receipt_that_comes_twice_stands_once_and_one_about_others_not_at_all(
     for receipts in ([both], [both, alien], [alien], [both]):
         assert read_head(ask(run, 0, *receipts).content).holds()
     assert [line["kind"] for line in entries(run, 0)].count("receipt") == 1
+
+
+def test_a_node_that_shows_anothers_head_first_shuts_nobody_out(tmp_path: Path) -> None:
+    run = make(tmp_path, "local", stores=3)
+    stores = Roster.load(run.directory / ROSTER).stores
+    mine, other = (ask(run, store).content for store in (0, 1))
+    with run.grid() as grid:
+        grid.store_of = lambda node: stores[node - 2] if node < 4 else None  # type: ignore[attr-defined]
+        keeper = Witness(grid, run.agreement, deadline_s=60, archive=run.archive)
+        for thief in (3, 4):
+            with pytest.raises(ProtocolError, match="another node's store"):
+                keeper.heard(thief, mine)
+        keeper.heard(2, mine)
+        keeper.heard(3, other)
 
 
 @pytest.mark.slow

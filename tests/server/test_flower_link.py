@@ -68,10 +68,13 @@ def test_messages_and_replies_arrive_bit_for_bit_in_chunks_too(served: link_kit.
 
 def test_a_run_is_of_the_members_it_names_whoever_else_is_online(served: link_kit.Served) -> None:
     own, other = served.member(), served.member()
-    run = served.link.start_run(lambda: [link_kit.public_pem(own)])
+    run = served.link.start_run(lambda: {link_kit.public_pem(own): "ab"})
     try:
         with link_kit.answering(served.node(own), twice), link_kit.answering(served.node(other), twice):
-            assert run.get_node_ids() == [served.link._nodes[link_kit.public_pem(own)]]
+            [node] = run.get_node_ids()
+            assert node == served.link._nodes[link_kit.public_pem(own)]
+            assert run.store_of is not None
+            assert [run.store_of(x) for x in (node, served.link._nodes[link_kit.public_pem(other)])] == ["ab", None]
     finally:
         served.link.finish_run(run)
 

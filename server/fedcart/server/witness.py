@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from fedcart.server.exchange import Replies, gather
@@ -62,6 +62,7 @@ class Witness:
         if self._identity.public.hex() != roster.coordinator:
             raise ConfigError(f"{directory / KEY} is not the key of the roster's coordinator; nothing was run")
         self._grid, self._plan = grid, agreement.plan_hash
+        self._enrolled: Callable[[int], str | None] | None = getattr(grid, "store_of", None)
         self._wait_s = min(deadline_s, LONGEST_WAIT_S)
         self._stores, self._known = roster.stores, frozenset(roster.stores)
         self._path = (archive or directory / TRANSCRIPTS) / RECEIPTS
@@ -163,6 +164,9 @@ class Witness:
         if head.public not in self._known:
             raise ProtocolError("a head is signed by a key outside the roster; the reply was not used")
         head.check()
+        enrolled = head.public if self._enrolled is None else self._enrolled(node)
+        if enrolled != head.public:  # heads are public, so the first to show one need not be its store
+            raise ProtocolError("a node came with the head of another node's store; the reply was not used")
         if self._store_of.get(node, head.public) != head.public or self._node_of.get(head.public, node) != node:
             raise ProtocolError("a node came with the head of another node's store; the reply was not used")
         self._store_of[node], self._node_of[head.public] = head.public, node

@@ -172,7 +172,7 @@ class Service:
 
         stores = frozenset(Roster.load(place / ROSTER).stores)
         grid = self._link.start_run(
-            lambda: {member.node_key.encode() for member in self._folder.joined() if member.key in stores}
+            lambda: {member.node_key.encode(): member.key for member in self._folder.joined() if member.key in stores}
         )
         watching = _Rounds(finished)
         logger = logging.getLogger("fedcart.rounds")

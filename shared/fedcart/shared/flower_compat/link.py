@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,11 +186,12 @@ class Link:
         for loop, event in list(self._waiting.get(node, ())):
             loop.call_soon_threadsafe(event.set)
 
-    def start_run(self, keys: Callable[[], Collection[bytes]] | None = None) -> LinkGrid:
+    def start_run(self, stores: Callable[[], Mapping[bytes, str]] | None = None) -> LinkGrid:
         """A new run, and the grid to carry it out on; messages of this process are its coordinator's from now on.
 
         Args:
-          keys: says whose nodes take part, by node key, whenever the grid is asked; None = all members' do.
+          stores: says whose nodes take part, whenever the grid is asked: node key -> public key of the store whose
+            node it is, hex; None = all members' do, and nobody says whose store is whose.
         """
         from flwr.common.constant import NOOP_FLWR_AID, Status
         from flwr.proto.task_pb2 import TaskStatus
@@ -205,10 +206,16 @@ class Link:
         become_coordinator(run_id)
 
         def members() -> list[int]:
-            wanted = self._nodes.keys() if keys is None else set(keys())
+            wanted = self._nodes.keys() if stores is None else stores().keys()
             return [node for key, node in list(self._nodes.items()) if key in wanted]
 
-        return LinkGrid(self._state, members, self._wake, self._state.get_run_info(run_ids=[run_id])[0])
+        def store_of(node: int) -> str | None:
+            public = {} if stores is None else stores()
+            return next((public.get(key) for key, of in list(self._nodes.items()) if of == node), None)
+
+        grid = LinkGrid(self._state, members, self._wake, self._state.get_run_info(run_ids=[run_id])[0])
+        grid.store_of = None if stores is None else store_of
+        return grid
 
     def finish_run(self, grid: LinkGrid) -> None:
         """End a run; its messages and objects go, and late replies are refused."""
@@ -245,7 +252,13 @@ class LinkGrid(Grid):
     """A grid on the SuperLink's own state: no HTTP and no copy of an object's bytes between it and the ServerApp.
 
     A message becomes visible to its node when all its objects are stored; a reply, when all of its are.
+
+    Attributes:
+      store_of: node -> public key of the store that it was enrolled with, hex, None for no such node; None itself where
+        nobody said.
     """
+
+    store_of: Callable[[int], str | None] | None = None
 
     def __init__(self, state: Any, members: Callable[[], list[int]], wake: Callable[[int], None], run: Run) -> None:
         self._state, self._members, self._wake, self._run = state, members, wake, run
