@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import email.utils
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,6 +184,24 @@ def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_p
     member = Membership(coalition="c", store="s", address="a", authority="x", coordinator_key="k")
     with pytest.raises(ProtocolError, match="longer than"):
         coordinator_calls.post(member, "/fedcart/plan", Identity.create(tmp_path / "key"), {})
+
+
+def test_an_answer_is_not_used_where_the_clock_is_far_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the ledger dated ahead would stop the store until that time has come."""
+    with served(tmp_path) as (folder, _):
+        [path] = folder.invite(["north"], tmp_path)
+        files, true = MemberFiles(create_store(tmp_path / "north")[0]), time.time
+        coordinator_calls.pin_coordinator(files.policy_file, Invitation.load(path).coordinator_key)
+        coordinator_calls.join(files, Invitation.load(path))
+        assert coordinator_calls.fetch_plan(files, files.folder.identity(), "") is None
+        for off in (600, -600):
+            date = email.utils.formatdate(true() - off, usegmt=True)
+            assert abs(coordinator_calls.clock_off_s(date) - off) < 5
+            with monkeypatch.context() as patch:
+                patch.setattr(coordinator_calls, "clock_off_s", lambda _, off=off: float(off))
+                with pytest.raises(ProtocolError, match=r"clock is [+-]600 s off"):
+                    coordinator_calls.fetch_plan(files, files.folder.identity(), "")
+    assert coordinator_calls.clock_off_s("") == coordinator_calls.clock_off_s("no date") == 0.0
 
 
 def policy(**trust: object) -> Policy:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import email.utils
 import json
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from fedcart.shared.policy import Policy
 from fedcart.shared.storage import replace_bytes
 
 TIMEOUT_S = 30.0
+MOST_CLOCK_OFF_S = 300.0
 MOST_ANSWER, MOST_MODEL = 1 << 26, 1 << 30
 """Bytes of an answer: of a plan with its item list, and of a model."""
 NO_KEY = re.compile(r'^coordinator_key\s*=\s*""', re.MULTILINE)
@@ -48,17 +51,23 @@ def post(membership: Membership, path: str, identity: Identity, document: dict[s
 
     Raises:
       Unreachable: there is none.
-      ProtocolError: it is no, or longer than any is.
+      ProtocolError: it is no, or longer than any is, or this machine's clock is far off: a line of the ledger that is
+        dated ahead would stop the store until that time has come.
     """
     with http_client(membership.address, membership.authority.encode(), TIMEOUT_S) as client:
         try:
             with client.stream("POST", path, content=ask(identity, path, document)) as response:
-                body = _read(response, path)
+                body, off = _read(response, path), clock_off_s(response.headers.get("date", ""))
         except httpx.TransportError as error:
             raise Unreachable(
                 f"the coordinator at {membership.address} could not be reached ({type(error).__name__}: {error}); "
                 "nothing was changed"
             ) from None
+    if abs(off) > MOST_CLOCK_OFF_S:
+        raise ProtocolError(
+            f"this machine's clock is {off:+.0f} s off the coordinator's; the answer to {path} was not used",
+            "set the clock right",
+        )
     try:
         found = json.loads(body)
     except ValueError:
@@ -78,6 +87,15 @@ def _read(response: httpx.Response, path: str) -> bytes:
         if len(body) > most:
             raise ProtocolError(f"the coordinator's answer to {path} is longer than {most} bytes; it was not used")
     return bytes(body)
+
+
+def clock_off_s(date: str) -> float:
+    """Seconds by which this machine's clock is ahead of an HTTP date; 0 when there is none."""
+    try:
+        said = email.utils.parsedate_to_datetime(date)
+    except ValueError:
+        return 0.0
+    return time.time() - said.timestamp()
 
 
 def join(files: MemberFiles, invitation: Invitation) -> None:

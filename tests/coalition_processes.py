@@ -1,0 +1,139 @@
+"""Five stores and their coordinator as processes, for tests that kill, stop and mislead them."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from coalition_kit import until
+from fedcart.client.membership.demo import Demo
+from fedcart.client.store_folder import StoreFolder
+from fedcart.server.checkpoint import read_lines
+from fedcart.server.coalition.folder import create_coalition
+from fedcart.server.coalition.planning import publish
+from fedcart.shared.agreement import Agreement
+from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.ledger.ledger import Ledger
+from fedcart.shared.ledger.verify import verify
+from fedcart.shared.privacy.accounting import run_rho
+
+FIVE = ("north", "south", "west", "east", "middle")
+PLAN = """
+participants = 5
+attempts = 3
+[learner]
+name = "als"
+embedding_dim = 4
+sweeps = 8
+[privacy]
+trust = "distributed"
+epsilon = 4.0
+customers_bound = 1000
+"""
+FAULTY = Path(__file__).with_name("faulty_store.py")
+
+
+class Coalition:
+    """Five stores and their coordinator, each a process, of which any may be killed and started again."""
+
+    def __init__(self, place: Path) -> None:
+        rng = np.random.default_rng(3)
+        rows = ["customer,item,time,store"]
+        for store in FIVE:
+            for customer in range(12):
+                rows += [
+                    f"{store}{customer},item{item},2026-01-{1 + int(rng.integers(28)):02d},{store}"
+                    for item in rng.choice(20, 5, replace=False)
+                ]
+        (place / "sales.csv").write_text("\n".join(rows) + "\n")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        catalogue = Catalogue(tuple(f"item{i}" for i in range(20)), "given")
+        self.place = place
+        self.folder = create_coalition(place / "demo", catalogue, ["127.0.0.1"], port)
+        self.paths = self.folder.invite(FIVE, place)
+        self.seed = 0
+        self.running: dict[str, subprocess.Popen[str]] = {}
+        self.stores: dict[str, StoreFolder] = {}
+
+    def start(self, name: str, *words: str) -> subprocess.Popen[str]:
+        log = (self.place / f"{name}.log").open("a")
+        command = [sys.executable, "-m", "fedcart.shared", *words]
+        made = subprocess.Popen(command, cwd=self.place, text=True, stdout=log, stderr=log, start_new_session=True)
+        self.running[name] = made
+        return made
+
+    def serve(self) -> None:
+        control = self.place / "demo" / "control"
+        control.unlink(missing_ok=True)  # a killed server leaves it
+        self.start("serve", "coalition", "serve", "demo")
+        assert until(control.exists, 90)
+
+    def store(self, name: str) -> None:
+        self.start(name, "store", "run", "--dir", str(self.stores[name].directory))
+
+    def faulty_store(self, name: str, *fault: str) -> subprocess.Popen[str]:
+        """FLOW, TIME, WHAT of tests/faulty_store.py."""
+        log = (self.place / f"{name}.log").open("a")
+        command = [sys.executable, str(FAULTY), str(self.stores[name].directory), *fault]
+        made = subprocess.Popen(command, cwd=self.place, text=True, stdout=log, stderr=log, start_new_session=True)
+        self.running[name] = made
+        return made
+
+    def plan(self, seed: int, epsilon: float = 1.0) -> Path:
+        """Another plan for the stores that are in now."""
+        text = PLAN.replace("participants = 5", f"participants = {len(self.folder.joined())}\nseed = {seed}")
+        text = text.replace("epsilon = 4.0", f"epsilon = {epsilon}").replace("sweeps = 8", "sweeps = 2")
+        (self.folder.directory / "plan.toml").write_text(text)
+        return publish(self.folder)[1]
+
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+        process = self.running.pop(name)
+        process.send_signal(how)
+        process.wait(60)
+
+    def begin(self, epsilon_total: float = 8.0) -> Path:
+        """Serve, let all join, show them a plan, and start them."""
+        self.serve()
+        made = Demo(self.paths, self.place / "stores", self.place / "sales.csv", lambda _: None).prepare()
+        self.stores = {folder.directory.name: folder for folder in made}
+        for folder in made:
+            file = folder.directory / "policy.toml"
+            text = file.read_text()
+            assert "epsilon_total = 8.0" in text
+            file.write_text(text.replace("epsilon_total = 8.0", f"epsilon_total = {epsilon_total}"))
+        (self.folder.directory / "plan.toml").write_text(PLAN)
+        _, place = publish(self.folder)
+        for name in FIVE:
+            self.store(name)
+        return place
+
+    def train(self, seconds: float = 200, deadline: float = 20) -> subprocess.Popen[str]:
+        return self.start("train", "coalition", "train", "demo", "--wait", str(seconds), "--deadline", str(deadline))
+
+    def log(self, name: str) -> str:
+        return (self.place / f"{name}.log").read_text()
+
+
+def check_ledgers(coalition: Coalition, place: Path) -> None:
+    """Every ledger verifies, as many are charged for a round as stores stand in its sum, none for more than the plan
+    promised."""
+    agreement = Agreement.open(place)
+    charged = [0] * len(agreement.rounds)
+    for folder in coalition.stores.values():
+        with Ledger.open(folder.ledger_file, folder.identity()) as ledger:
+            plan = agreement.plan
+            assert ledger.plan_rho(agreement.plan_hash) <= run_rho(agreement.rounds, plan.honest, plan.attempts)
+            for round_ in agreement.rounds:
+                charged[round_.index] += any(
+                    ledger.was_charged(agreement.plan_hash, round_.index, attempt, round_.charges[0].name)
+                    for attempt in range(agreement.plan.attempts)
+                )
+        assert not verify(folder.ledger_file).findings  # a torn line is one until the ledger is opened again
+    for line in read_lines(place):
+        assert charged[line["round"]] >= line["stores"], line
