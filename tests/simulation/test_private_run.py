@@ -160,6 +160,7 @@ def test_the_bound_on_customers_is_public_or_marked(table, tmp_path):
         customers_bound(named, "sales.csv", 101)
     told = simulate(config(table, tmp_path / "run")).document["privacy"]["uncovered"]
     assert "The bound on the number of customers was taken from the data." in told
+    assert sum("drawn by its row number" in line for line in told) == 1  # leave-one-out
     told = simulate(config(table, tmp_path / "other", customers_bound=100)).document["privacy"]["uncovered"]
     assert "The bound on the number of customers was taken from the data." not in told
 

@@ -177,6 +177,12 @@ def comparisons() -> list[tuple[str, str]]:
     ]
 
 
+TIES = (
+    "Which of a customer's latest events of the same time is held out is drawn by its row number in the data set, "
+    "which another customer's absence would shift."
+)
+
+
 def privacy(trainings: Trainings, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """What was promised and what each release cost; `lines`: of the finished rounds."""
     uncovered = ["The results were measured with all data in hand."]
@@ -190,6 +196,8 @@ def privacy(trainings: Trainings, lines: list[dict[str, Any]]) -> dict[str, Any]
         uncovered.append("Ages are relative to the latest time of all customers.")
     if trainings.plan.privacy is not None:
         uncovered.append("Settings and clips were chosen by looking at data.")
+        if trainings.split.rule == "leave-one-out":
+            uncovered.append(TIES)
         if trainings.around.seed is not None:
             uncovered.append("A rehearsal: whoever knows the seed can take the noise off again.")
         if trainings.bound_derived:

@@ -1,6 +1,7 @@
 """Training view and held-out items: the rules, applied per customer, with seeded ties (DESIGN section 10).
 
-A customer's split depends on its own rows and the seed alone: not on other customers, nor on the order of rows.
+A customer's split depends on its own rows, its number and the seed alone: not on other customers' rows, nor on the
+order of rows. Numbers are places in the data set: taking a customer out shifts others', and ties are drawn by them.
 Only events of the target behaviour (purchase, or rating where there are no purchases) are held out. An event
 that is held out is seen by no learner and no baseline. Rules that leave an item out (`leave-one-out`, `last-basket`)
 take with it what the customer did with the same item at that time or later and, where the item is new, all that
