@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fedcart.shared import evaluation
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import BEHAVIOURS, Interactions
 from fedcart.simulation import baselines, split_rules
@@ -95,7 +96,7 @@ def leaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[Interactions], Split]:
         return np.zeros(len(rows), np.bool_)
 
     monkeypatch.setattr(split_module, "earlier_traces", keep_all)
-    monkeypatch.setattr(split_module, "LEAVE_OUT", ())
+    monkeypatch.setattr(evaluation, "LEAVE_OUT", ())
     return split_of
 
 
