@@ -165,6 +165,21 @@ def test_a_node_that_is_gone_is_reported_by_the_superlink(served: link_kit.Serve
     node.close()
 
 
+def test_who_sends_and_waits_gets_every_reply_or_stops_in_time(served: link_kit.Served, grid: LinkGrid) -> None:
+    node = served.node(served.member())
+    number = node.activate(15)
+    node.deactivate(number)
+    message = fc.Message(content(), number, "train", ttl=20)
+    [reply] = grid.send_and_receive([message], timeout=10)
+    assert reply.metadata.reply_to_message_id == message.metadata.message_id
+    silent = served.node(served.member())
+    number, begun = silent.activate(15), time.monotonic()
+    assert list(grid.send_and_receive([fc.Message(content(), number, "train", ttl=20)], timeout=0.2)) == []
+    assert time.monotonic() - begun < 5
+    node.close()
+    silent.close()
+
+
 def test_a_message_is_given_out_once_and_a_late_reply_is_none(served: link_kit.Served, grid: LinkGrid) -> None:
     key = served.member()
     node = served.node(key)

@@ -18,13 +18,12 @@ from fedcart.shared.flower_compat import (
     RAISED,
     SUPERLINK_NODE_ID,
     Error,
-    Grid,
     Message,
-    RecordDict,
     Run,
     become_coordinator,
     set_message_id,
 )
+from fedcart.shared.flower_compat.grids import PullingGrid
 
 log = logging.getLogger("fedcart.link")
 
@@ -248,7 +247,7 @@ def _fleet_app(factory: Any) -> Application:
     return app
 
 
-class LinkGrid(Grid):
+class LinkGrid(PullingGrid):
     """A grid on the SuperLink's own state: no HTTP and no copy of an object's bytes between it and the ServerApp.
 
     A message becomes visible to its node when all its objects are stored; a reply, when all of its are.
@@ -261,23 +260,9 @@ class LinkGrid(Grid):
     store_of: Callable[[int], str | None] | None = None
 
     def __init__(self, state: Any, members: Callable[[], list[int]], wake: Callable[[int], None], run: Run) -> None:
-        self._state, self._members, self._wake, self._run = state, members, wake, run
+        super().__init__(run)
+        self._state, self._members, self._wake = state, members, wake
         self._arriving: dict[str, Message] = {}
-
-    def set_run(self, run: Run) -> None:
-        """Remember the run."""
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        """The run that was set."""
-        return self._run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A new instruction."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """Members that are online, in the order of their adding."""
@@ -320,10 +305,6 @@ class LinkGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies that are whole, each once. What a node sent that is no message comes as its error."""
         return [reply for message_id in message_ids if (reply := self._pull(message_id)) is not None]
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Not offered: it waits for all replies and keeps them. The coordinator's loop does neither."""
-        raise NotImplementedError("use push_messages and pull_messages")
 
     def _pull(self, message_id: str) -> Message | None:
         head = self._arriving.get(message_id)

@@ -21,10 +21,10 @@ from fedcart.shared.flower_compat import (
     Error,
     Grid,
     Message,
-    RecordDict,
     Run,
     set_message_id,
 )
+from fedcart.shared.flower_compat.grids import PullingGrid
 from fedcart.shared.secagg_wire import FLOWS, Flow
 
 Kind = Literal["drop", "silent", "delay", "raise", "corrupt", "duplicate", "foreign"]
@@ -77,28 +77,19 @@ def coin_drops(rate: float, seed: int, then: FaultHook | None = None, flows: Seq
     return hook
 
 
-class FaultyGrid(Grid):
+class FaultyGrid(PullingGrid):
     """`inner`, with the faults that `hook` orders. A store is the position of its node in `get_node_ids`."""
 
     def __init__(self, inner: Grid, hook: FaultHook) -> None:
+        super().__init__(inner.run)
         self._inner, self._hook = inner, hook
         self._stores = {node: store for store, node in enumerate(inner.get_node_ids())}
         self._planned: dict[str, tuple[Message, Fault, float]] = {}
 
     def set_run(self, run: Run) -> None:
-        """Pass on."""
+        """Remember it, and pass it on."""
+        super().set_run(run)
         self._inner.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """The inner grid's."""
-        return self._inner.run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A new instruction."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """The inner grid's."""
@@ -131,10 +122,6 @@ class FaultyGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies, with their faults."""
         return [reply for message_id in message_ids for reply in self._pull(message_id)]
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Send and pull once."""
-        return self.pull_messages(self.push_messages(messages))
 
     def _pull(self, message_id: str) -> list[Message]:
         planned = self._planned.get(message_id)

@@ -19,7 +19,6 @@ from fedcart.shared.flower_compat import (
     ClientApp,
     Context,
     Error,
-    Grid,
     Message,
     RecordDict,
     Run,
@@ -29,6 +28,7 @@ from fedcart.shared.flower_compat import (
     set_message_id,
     to_wire,
 )
+from fedcart.shared.flower_compat.grids import PullingGrid
 from fedcart.simulation.engines import EngineSettings
 from fedcart.simulation.engines.coordinator import run_coordinator
 from fedcart.simulation.engines.faults import FaultHook
@@ -63,7 +63,7 @@ def run_in_process(
         run_coordinator(grid, directory, stores, settings, faults)
 
 
-class InProcessGrid(Grid):
+class InProcessGrid(PullingGrid):
     """Nodes are numbers; a node's app runs when its message is sent (`copy`, `wire`) or its reply asked for (`lazy`).
 
     With several threads, `lazy` runs ahead by that many stores, in the order of sending.
@@ -79,6 +79,7 @@ class InProcessGrid(Grid):
     ) -> None:
         if stores < 1:
             raise ConfigError(f"{stores} stores; nothing was run", "a run needs at least one")
+        super().__init__(Run.create_empty(RUN_ID))
         self._app, self._stores, self._node_config = client_app, stores, node_config
         self._mode, self._threads = mode, threads
         self._numbers = itertools.count(1)
@@ -88,7 +89,6 @@ class InProcessGrid(Grid):
         self._running: dict[str, Future[Message]] = {}
         self._done: dict[str, Callable[[], Message]] = {}
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._run = Run.create_empty(RUN_ID)
 
     def __enter__(self) -> InProcessGrid:
         return self
@@ -96,21 +96,6 @@ class InProcessGrid(Grid):
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-
-    def set_run(self, run: Run) -> None:
-        """Remember the run."""
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        """The run that was set."""
-        return self._run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A new instruction."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """Every store's node, in the order of the stores."""
@@ -136,10 +121,6 @@ class InProcessGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies, each once."""
         return [reply for message_id in message_ids for reply in self._pull(message_id)]
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Send and pull: in process every reply is there at once."""
-        return self.pull_messages(self.push_messages(messages))
 
     def _pull(self, message_id: str) -> list[Message]:
         if message_id in self._done:
