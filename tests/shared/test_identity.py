@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcart.shared import identity
+from fedcart.shared import storage
 from fedcart.shared.errors import ConfigError, InputError, ProtocolError
-from fedcart.shared.identity import HEADER, Identity, verify
+from fedcart.shared.identity import HEADER, Identity, fingerprint, verify
 
 
 def test_a_key_written_once_is_read_back_and_signs_alike(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_key_that_could_not_be_made_durable_is_not_left(tmp_path: Path, monkey
     def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(identity.os, "fsync", fail)
+    monkeypatch.setattr(storage.os, "fsync", fail)
     with pytest.raises(InputError, match="No space left"):
         Identity.create(tmp_path / "key")
     assert not (tmp_path / "key").exists()
@@ -103,7 +103,7 @@ def test_the_private_key_is_in_no_repr(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_is_of_the_public_key_alone() -> None:
-    assert KEY.fingerprint == identity.fingerprint(KEY.public)
+    assert KEY.fingerprint == fingerprint(KEY.public)
     assert len(KEY.fingerprint) == 64
 
 

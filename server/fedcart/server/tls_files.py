@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedcart.shared.errors import ConfigError
-from fedcart.shared.storage import named_failures, replace_bytes
+from fedcart.shared.storage import create_private, named_failures, read_private, replace_bytes
 
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority.key"
 SERVER, SERVER_KEY = "server.pem", "server.key"
+MOST_BYTES = 4096
+"""Of a key file."""
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 397
 _EARLY = datetime.timedelta(hours=1)
 """A certificate is valid from a little before it was made: stores' clocks differ."""
@@ -49,10 +50,11 @@ def make_server(directory: Path, hosts: Sequence[str], days: int = SERVER_DAYS) 
     """Make (or renew) the certificate of a server under these names and addresses: server.pem and server.key.
 
     Raises:
+      ConfigError: others may use the authority's key.
       InputError: the authority cannot be read.
     """
-    with named_failures(directory / AUTHORITY_KEY, "read"):
-        signer = serialization.load_pem_private_key((directory / AUTHORITY_KEY).read_bytes(), None)
+    signer = serialization.load_pem_private_key(read_private(directory / AUTHORITY_KEY, MOST_BYTES), None)
+    with named_failures(directory / AUTHORITY, "read"):
         authority = x509.load_pem_x509_certificate((directory / AUTHORITY).read_bytes())
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{directory / AUTHORITY_KEY}: not a key of an authority; nothing was made")
@@ -101,12 +103,4 @@ def _alternative(host: str) -> x509.GeneralName:
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     """Write a new key file; never over another."""
     raw = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with named_failures(path, "create"):
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            raise ConfigError(f"{path} exists; no key was made") from None
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
+    create_private(path, raw, "no key was made")

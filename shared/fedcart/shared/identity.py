@@ -7,8 +7,6 @@ no repr, message or log. Failing is an exception, never a boolean.
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedcart.shared.errors import ConfigError, ProtocolError
-from fedcart.shared.storage import named_failures, sync_directory
+from fedcart.shared.storage import create_private, read_private
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 HEADER = b"fedcart-ed25519-v1\n"
@@ -42,21 +40,8 @@ class Identity:
           InputError: it cannot be written.
         """
         private = Ed25519PrivateKey.generate()
-        with named_failures(path, "create"):
-            try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            except FileExistsError:
-                raise ConfigError(f"{path} exists; no key was made", "keep it: a lost key ends an identity") from None
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    os.fchmod(file.fileno(), 0o600)  # whatever the umask says
-                    file.write(HEADER + private.private_bytes_raw().hex().encode() + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                sync_directory(path.parent)
-            except OSError:
-                path.unlink(missing_ok=True)
-                raise
+        raw = HEADER + private.private_bytes_raw().hex().encode() + b"\n"
+        create_private(path, raw, "no key was made", "keep it: a lost key ends an identity")
         return cls(private.public_key().public_bytes_raw(), private)
 
     @classmethod
@@ -67,11 +52,7 @@ class Identity:
           ConfigError: others may read or write it, or it holds no key.
           InputError: it cannot be read.
         """
-        with named_failures(path, "read"), path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            raw = file.read(len(HEADER) + 2 * KEY_BYTES + 2)
-        if mode & 0o077:
-            raise ConfigError(f"{path} has mode {mode:04o}, which others may use; the key was not used", "chmod 600 it")
+        raw = read_private(path, len(HEADER) + 2 * KEY_BYTES + 2)
         try:
             if not raw.startswith(HEADER):
                 raise ValueError

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedcart.shared.canonical import canonical_bytes
-from fedcart.shared.errors import ConfigError, DataError, ProtocolError
+from fedcart.shared.errors import DataError, ProtocolError
 from fedcart.shared.identity import KEY_BYTES, SIGNATURE_BYTES, Identity, verify
 from fedcart.shared.signatures import is_hex
-from fedcart.shared.storage import named_failures, replace_bytes
+from fedcart.shared.storage import create_private, named_failures, replace_bytes
 
 VERSION = 1
 JOIN, PLAN, APPROVE, MODEL, LEAVE = (f"/v1/coalition/{word}" for word in ("join", "plan", "approve", "model", "leave"))
@@ -54,13 +53,7 @@ class Invitation:
           ConfigError: the file exists.
         """
         raw = canonical_bytes({"version": VERSION, **dataclasses.asdict(self)})
-        with named_failures(path, "create"):
-            try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            except FileExistsError:
-                raise ConfigError(f"{path} exists; no invitation was made") from None
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(raw)
+        create_private(path, raw, "no invitation was made")
 
     @classmethod
     def load(cls, path: Path) -> Invitation:

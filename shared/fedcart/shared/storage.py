@@ -6,6 +6,7 @@ A crash at any moment leaves the earlier file or the new one, never a part. Arra
 from __future__ import annotations
 
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.errors import InputError
+from fedcart.shared.errors import ConfigError, InputError
 
 Array = npt.NDArray[Any]
 FileVersion = tuple[int, int, int]
@@ -62,6 +63,47 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 def replace_bytes(path: Path, data: bytes) -> None:
     """Put `data` durably in the place of `path`."""
     replace_file(path, lambda file: _write_all(file, data))
+
+
+def create_private(path: Path, data: bytes, undone: str, hint: str | None = None) -> None:
+    """Write a secret into a new file of mode 0600, durably: whole or not at all, and never over another file.
+
+    Args:
+      undone: what did not happen where `path` exists, for its message.
+
+    Raises:
+      ConfigError: `path` exists.
+      InputError: it cannot be written.
+    """
+    with named_failures(path, "create"):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise ConfigError(f"{path} exists; {undone}", hint) from None
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)  # whatever the umask says
+                _write_all(file, data)
+                file.flush()
+                os.fsync(file.fileno())
+            sync_directory(path.parent)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def read_private(path: Path, most: int) -> bytes:
+    """At most `most` bytes of a key's file that only its owner may use.
+
+    Raises:
+      ConfigError: others may read or write it.
+      InputError: it cannot be read.
+    """
+    with named_failures(path, "read"), path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise ConfigError(f"{path} has mode {mode:04o}, which others may use; the key was not used", "chmod 600 it")
+        return file.read(most)
 
 
 def append_line(path: Path, text: str) -> None:

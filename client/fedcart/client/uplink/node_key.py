@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -11,7 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.flower_compat.fleet import new_node_key
-from fedcart.shared.storage import named_failures, sync_directory
+from fedcart.shared.storage import create_private, read_private
+
+MOST_BYTES = 4096
+"""Of a key file."""
 
 
 def create_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -23,17 +24,7 @@ def create_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """
     key = new_node_key()
     raw = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with named_failures(path, "create"):
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            raise ConfigError(f"{path} exists; no key was made") from None
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(path.parent)
+    create_private(path, raw, "no key was made")
     return key
 
 
@@ -44,11 +35,7 @@ def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
       ConfigError: others may read it, or it holds no such key.
       InputError: it cannot be read.
     """
-    with named_failures(path, "read"), path.open("rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        raw = file.read(4096)
-    if mode & 0o077:
-        raise ConfigError(f"{path} has mode {mode:04o}, which others may use; the key was not used", "chmod 600 it")
+    raw = read_private(path, MOST_BYTES)
     try:
         key = serialization.load_pem_private_key(raw, None)
     except (ValueError, TypeError):
