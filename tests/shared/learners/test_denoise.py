@@ -9,7 +9,7 @@ import pytest
 
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners.base import Block
-from fedcart.shared.learners.denoise import beside_the_diagonal, cut_by, denoised, directions, noise_of
+from fedcart.shared.learners.denoise import beside_the_diagonal, cut_by, denoised, directions
 from fedcart.shared.learners.gram import GRAM, Gram
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.learners.toy import toy_catalogue
@@ -56,7 +56,7 @@ def test_the_noise_that_a_learner_is_told_is_that_of_the_total():
     rounds = terms.apply(learner.rounds(toy_catalogue(N), 100), honest=1, attempts=1, customers_bound=100)
     round_ = replace(rounds[1], noise_excess=1.2)
     (release,) = round_.releases
-    told, steps = noise_of(release, round_), grid(release)
+    told, steps = round_.noise_of(release), grid(release)
     on, off = steps.values(np.ones(release.words, np.int64))[:2]
     wide = 1.2 * release.noise_multiplier * steps.sensitivity
     assert release.name == GRAM

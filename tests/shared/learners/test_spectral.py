@@ -16,7 +16,6 @@ from fedcart.shared.learners.base import Block
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.learners.spectral import Spectral
 from fedcart.shared.learners.spectral.contribution import Centring, unit_history
-from fedcart.shared.learners.spectral.learner import noise_of
 from fedcart.shared.learners.spectral.local_solve import LocalSolve
 from fedcart.shared.learners.spectral.own_history import recency_ranks
 from fedcart.shared.learners.spectral.posterior import shares
@@ -204,7 +203,7 @@ def test_the_learner_is_told_the_noise_that_is_really_added(trust):
     shares_added = 10 / (1 if trust == "local" else 7)
     for round_ in plan.rounds(catalogue):
         certain = round_.releases[0].noise_multiplier * round_.releases[0].clip_norm
-        assert noise_of(round_) == pytest.approx(certain * math.sqrt(shares_added))
+        assert round_.noise_of(round_.releases[0]) == pytest.approx(certain * math.sqrt(shares_added))
 
 
 def test_suited_settings_follow_epsilon_times_customers_alone():

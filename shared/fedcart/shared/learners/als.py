@@ -18,7 +18,7 @@ import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,20 +27,17 @@ from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners.als_customers import (
     AlsScorer,
     CustomerSolver,
-    dense_as_csr,
     gram_of,
     weight_matrix,
     weights_and_one,
 )
 from fedcart.shared.learners.als_noise import NoisedStep, unit_rows
 from fedcart.shared.learners.base import Array, Block, Customers, LocalTable, Round, State, Sums, Totals
-from fedcart.shared.learners.denoise import noise_of, positive
+from fedcart.shared.learners.denoise import positive
 from fedcart.shared.learners.solve import Float32Array, Float64Array, solve_packed, unpack
+from fedcart.shared.learners.spectral.contribution import full_rows
 from fedcart.shared.privacy.release import MOST_WORDS, Release
 from fedcart.shared.privacy.terms import Bound
-
-if TYPE_CHECKING:
-    pass
 
 POPULARITY = "popularity"
 ITEMS = "items"
@@ -159,7 +156,7 @@ class Als:
             w = weight_matrix(block.histories)
             for release in round_.releases:
                 if release.kind == "outer":
-                    sums.outer(release.name, block, dense_as_csr(factors))
+                    sums.outer(release.name, block, full_rows(factors))
                 else:
                     sums.per_item(release.name, block, w, factors)
 
@@ -182,7 +179,7 @@ class Als:
         band = slice(pull.first_item, pull.first_item + pull.shape[0])
         if band.start == 0:
             carried[GRAM] = totals[GRAM]
-            carried[GRAM_NOISE] = np.array([noise_of(r, round_) for r in round_.releases if r.name == GRAM])
+            carried[GRAM_NOISE] = np.array([round_.noise_of(r) for r in round_.releases if r.name == GRAM])
             carried[NEXT] = np.empty_like(state.public[ITEMS])
         weights = carried["item_weights"][band]
         mass = weights + self.unobserved_weight * carried["customers"]
@@ -204,7 +201,7 @@ class Als:
 
     def _counted(self, state: State, round_: Round, counted: Float64Array) -> State:
         """Each item's weight and the number of customers, positive where they come with noise."""
-        noise = noise_of(round_.releases[0], round_)
+        noise = round_.noise_of(round_.releases[0])
         weights, customers = positive(counted[:-1], noise), counted[-1:]
         if noise > 0:
             customers = np.maximum(customers, max(noise, 1.0))
@@ -212,7 +209,7 @@ class Als:
         return State(public, {"item_weights": weights, "customers": customers})
 
     def _noised_step(self, round_: Round, carried: Mapping[str, Array]) -> NoisedStep:
-        noise = {release.name: noise_of(release, round_) for release in round_.releases}
+        noise = {release.name: round_.noise_of(release) for release in round_.releases}
         return NoisedStep(
             gram=carried[GRAM],
             gram_noise=float(carried[GRAM_NOISE][0]),

@@ -88,12 +88,3 @@ def weights_and_one(histories: Histories) -> csr_array:
 
     present = csr_array((histories.counts > 0).astype(np.float64)[:, None])
     return csr_array(hstack([weight_matrix(histories), present], format="csr"))
-
-
-def dense_as_csr(factors: Float64Array) -> csr_array:
-    """A dense [customers, d] matrix as CSR with every cell stored."""
-    from scipy.sparse import csr_array
-
-    customers, d = factors.shape
-    columns = np.tile(np.arange(d, dtype=np.int32), customers)
-    return csr_array((factors.reshape(-1), columns, np.arange(customers + 1) * d), shape=(customers, d))

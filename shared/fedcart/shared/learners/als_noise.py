@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedcart.shared.learners.denoise import beside_the_diagonal
-from fedcart.shared.learners.solve import Float64Array, solve_packed, unpack, unpacking
+from fedcart.shared.learners.solve import Float64Array, packing, solve_packed, unpack, unpacking
 from fedcart.shared.learners.spectral.shrink import shrink
 
 
@@ -56,8 +56,7 @@ class NoisedStep:
         else:
             own = nearest_positive(curvature.take(unpacking(d), axis=1).reshape(-1, d, d)).reshape(-1, d * d)
             width += edge(self.curvature_noise, d)
-        upper = np.flatnonzero(np.triu(np.ones((d, d))).reshape(-1))
-        return solve_packed(own[:, upper], base, np.maximum(ridge, 0.0) + max(width, 1e-9), right)
+        return solve_packed(own[:, packing(d)], base, np.maximum(ridge, 0.0) + max(width, 1e-9), right)
 
 
 def edge(noise: float, d: int) -> float:

@@ -77,6 +77,13 @@ class Round:
             return self.releases
         return tuple(replace(self.step, name=f"{self.step.name}.{number}") for number in range(self.local_steps))
 
+    def noise_of(self, release: Release) -> float:
+        """Standard deviation of a number of the release's total (of a triangle: on its diagonal) when no store drops;
+        0 without noise."""
+        if release.noise_multiplier == 0:
+            return 0.0
+        return release.noise_multiplier * release.sensitivity() * self.noise_excess
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -10,22 +10,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.learners.base import Round
 from fedcart.shared.learners.spectral.posterior import posterior_mean
 from fedcart.shared.privacy.grid import DIAGONAL, OFF_DIAGONAL
-from fedcart.shared.privacy.release import Release
 
 Float64Array = npt.NDArray[np.float64]
 
 LEAST_DIAGONAL = 0.1
 """Of an item's expected diagonal, left beside the directions: an item never explains itself in full."""
-
-
-def noise_of(release: Release, round_: Round) -> float:
-    """Standard deviation of a number of the release's total when no store drops; 0 without noise."""
-    if release.noise_multiplier == 0:
-        return 0.0
-    return release.noise_multiplier * release.sensitivity() * round_.noise_excess
 
 
 def positive(total: Float64Array, noise: float) -> Float64Array:

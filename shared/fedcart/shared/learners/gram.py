@@ -18,7 +18,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, Customers, Float64Array, LocalTable, Round, State, Sums, Totals
-from fedcart.shared.learners.denoise import cut_by, denoised, noise_of, positive, trace
+from fedcart.shared.learners.denoise import cut_by, denoised, positive, trace
 from fedcart.shared.learners.gram_factors import factors, solver
 from fedcart.shared.learners.item_models import cosine_neighbours, ease
 from fedcart.shared.learners.popularity import POPULARITY, PopularityScorer, scaled_history
@@ -130,12 +130,12 @@ class Gram:
     def update(self, state: State, round_: Round, totals: Totals) -> State:
         """The head after round 0, the model after round 1."""
         if round_.index == 0:
-            popularity = positive(totals[POPULARITY], noise_of(round_.releases[0], round_))
+            popularity = positive(totals[POPULARITY], round_.noise_of(round_.releases[0]))
             n = self.head_size(len(popularity))
             head = np.sort(np.argsort(-popularity, kind="stable")[:n])
             return State({POPULARITY: popularity.astype(np.float32), HEAD: head.astype(np.float32)})
         gram = symmetric(totals[GRAM], len(state.public[HEAD]))
-        regularization, noise = self.regularization, noise_of(round_.releases[0], round_)
+        regularization, noise = self.regularization, round_.noise_of(round_.releases[0])
         popularity = state.public[POPULARITY].astype(np.float64)
         if self.model == "factors":
             found = factors(gram, noise, popularity[head_of(state)], len(popularity))

@@ -13,6 +13,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.learners.denoise import beside_the_diagonal, directions, spread
 from fedcart.shared.learners.spectral.contribution import DAMPING, SOFTENING
 from fedcart.shared.learners.spectral.local_solve import LocalSolve
+from fedcart.shared.learners.spectral.sketch import signs
 from fedcart.shared.learners.spectral.table import content_columns, item_vectors
 
 Float64Array = npt.NDArray[np.float64]
@@ -42,8 +43,7 @@ def factors(gram: Float64Array, noise: float, popularity: Float64Array, items: i
         return np.zeros((len(gram), 1), np.float32)
     share = popularity / popularity.sum()
     damped = vectors * (items * share[:, None] + SOFTENING) ** -DAMPING
-    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))])
-    return np.ascontiguousarray(damped * (signs * (values / values[0]) ** EXPONENT), np.float32)
+    return np.ascontiguousarray(damped * (signs(vectors) * (values / values[0]) ** EXPONENT), np.float32)
 
 
 def solver(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.popularity import PopularityScorer
+from fedcart.shared.learners.spectral.own_history import fading
 
 HALF_LIFE_DAYS = 21.0
 """About exp(-age / 30 days)."""
@@ -29,10 +30,3 @@ def faded_counts(train: Histories, half_life_days: float) -> npt.NDArray[np.floa
     """[items] sum over customers of the pair's fading."""
     counts = np.bincount(train.items, weights=fading(train, half_life_days), minlength=train.items_total)
     return counts.astype(np.float32)
-
-
-def fading(histories: Histories, half_life_days: float) -> npt.NDArray[np.float64]:
-    """[pairs] 2^(-age / half-life); 1 where the pair has no time."""
-    ages = np.where(np.isnan(histories.ages), 0.0, histories.ages).astype(np.float64)
-    faded: npt.NDArray[np.float64] = np.exp2(-np.maximum(ages, 0.0) / half_life_days)
-    return faded

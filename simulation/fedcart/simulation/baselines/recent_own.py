@@ -10,7 +10,8 @@ import numpy.typing as npt
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, LocalTable
-from fedcart.simulation.baselines.recent import HALF_LIFE_DAYS, faded_counts, fading
+from fedcart.shared.learners.spectral.own_history import fading
+from fedcart.simulation.baselines.recent import HALF_LIFE_DAYS, faded_counts
 
 
 @dataclass(frozen=True)

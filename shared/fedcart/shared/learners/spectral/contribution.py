@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.interactions import Histories
+from fedcart.shared.learners.spectral.own_history import fading
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -28,16 +29,6 @@ DAMPING, SOFTENING = 0.15, 0.05
 """z_i is divided by (items x q_i + SOFTENING)^DAMPING: popular items count less."""
 
 
-def own_weights(histories: Histories, half_life_days: float) -> Float64Array:
-    """[pairs] the pair's weight, faded by age; a pair without a time does not fade."""
-    weights = histories.weights.astype(np.float64)
-    if half_life_days == np.inf:
-        return weights
-    ages = np.where(np.isnan(histories.ages), 0.0, histories.ages).astype(np.float64)
-    faded: Float64Array = weights * np.exp2(-np.maximum(ages, 0.0) / half_life_days)
-    return faded
-
-
 def unit_history(histories: Histories, half_life_days: float) -> csr_array:
     """[customers, items] x faded, at unit norm, so that everyone uses the whole clip whenever they were last there.
 
@@ -45,7 +36,7 @@ def unit_history(histories: Histories, half_life_days: float) -> csr_array:
     """
     from scipy.sparse import csr_array
 
-    values = own_weights(histories, half_life_days)
+    values = histories.weights * fading(histories, half_life_days)
     plain = np.sqrt(_by_row(histories, histories.weights.astype(np.float64) ** 2))
     with np.errstate(invalid="ignore"):  # a weight that is not finite: the kernel counts the row as zero
         length = np.maximum(np.sqrt(_by_row(histories, values**2)), LEAST_FADE * plain)

@@ -147,7 +147,7 @@ class Spectral:
         """Popularity and the first basis; then factors of all sketches so far."""
         carried = state.carried
         if round_.index == 0:
-            q = shares(totals[POPULARITY], noise_of(round_))
+            q = shares(totals[POPULARITY], round_.noise_of(round_.releases[0]))
             public = {POPULARITY: q.astype(np.float32)}
             if self.sketch_rounds:
                 columns = min(self.first_dim, len(q))
@@ -158,7 +158,7 @@ class Spectral:
         sketch = np.column_stack([carried.get(SKETCHES, np.zeros((len(q), 0))), totals[SKETCH]])
         bases = np.column_stack([carried.get(BASES, np.zeros((len(q), 0))), basis])
         rank = min(self.embedding_dim, len(q))
-        found, values = factors(sketch, bases, noise_of(round_), carried[FEATURES], q, rank)
+        found, values = factors(sketch, bases, round_.noise_of(round_.releases[0]), carried[FEATURES], q, rank)
         public = {
             POPULARITY: state.public[POPULARITY],
             FACTORS: np.ascontiguousarray(found, np.float32),
@@ -206,11 +206,3 @@ def published_basis(state: State) -> Float64Array:
         return state.public[BASIS].astype(np.float64)
     found: Float64Array = state.public[FACTORS].astype(np.float64) * weights(state.public[VALUES], -0.25)
     return found
-
-
-def noise_of(round_: Round) -> float:
-    """Standard deviation of each number of the round's total when no store drops; 0 without noise."""
-    release = round_.releases[0]
-    if release.noise_multiplier == 0:
-        return 0.0
-    return release.noise_multiplier * release.sensitivity() * round_.noise_excess

@@ -35,8 +35,14 @@ def recency_ranks(histories: Histories) -> Float64Array:
     return ranks
 
 
+def fading(histories: Histories, half_life_days: float) -> Float64Array:
+    """[pairs] 2^(-age / half-life); 1 where the pair has no time."""
+    ages = np.where(np.isnan(histories.ages), 0.0, histories.ages).astype(np.float64)
+    faded: Float64Array = np.exp2(-np.maximum(ages, 0.0) / half_life_days)
+    return faded
+
+
 def own_bonus(histories: Histories, half_life_days: float) -> Float32Array:
     """[pairs] weight x 2^(-age / half-life); a pair without a time has not faded, one that is not finite gives 0."""
-    ages = np.where(np.isnan(histories.ages), 0.0, histories.ages).astype(np.float64)
-    bonus = histories.weights * np.exp2(-np.maximum(ages, 0.0) / half_life_days)
+    bonus = histories.weights * fading(histories, half_life_days)
     return np.where(np.isfinite(bonus), bonus, 0.0).astype(np.float32)
