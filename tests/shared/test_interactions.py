@@ -97,6 +97,14 @@ def test_a_slice_holds_the_same_rows(events: list[Any], a: int, b: int) -> None:
     assert np.array_equal(whole.row_of_pair(), np.repeat(np.arange(CUSTOMERS), whole.counts))
 
 
+@given(EVENTS, st.integers(0, ITEMS - 1))
+def test_a_choice_of_pairs_keeps_the_others_and_all_customers(events: list[Any], gone: int) -> None:
+    whole = build_histories(interactions(events), CUSTOMERS, ITEMS, as_of=DAY)
+    left = [{item: pair for item, pair in row.items() if item != gone} for row in rows_of(whole)]
+    some = whole.only(whole.items != gone)
+    assert (str(rows_of(some)), some.indptr.dtype) == (str(left), whole.indptr.dtype)
+
+
 @pytest.mark.parametrize(("customer", "item"), [(0, -1), (1, ITEMS), (-1, 0), (CUSTOMERS, 0)])
 def test_an_event_outside_the_table_is_refused_and_never_given_to_a_neighbour(customer: int, item: int) -> None:
     with pytest.raises(DataError, match=r"not in a catalogue|not among"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from fedcart.client.consent import set_consent
 from fedcart.client.held_out import erase_held_out
 from fedcart.client.local_table import MappedTable
 from fedcart.client.records import LOCAL, RECORDS, open_records, rewrite_records
-from fedcart.shared.interactions import Histories
 from fedcart.shared.ledger.ledger import Ledger
 
 STILL_HELD = (
@@ -43,12 +41,6 @@ def forget(directory: Path | str, customers: Collection[int], ledger: Ledger) ->
     histories, offsets = open_records(directory)
     gone = np.zeros(histories.customers, np.bool_)
     gone[np.fromiter(customers, np.int64, len(customers))] = True
-    counts = np.where(gone, 0, histories.counts)
-    kept = ~gone[histories.row_of_pair()]
-    pairs = {
-        f.name: getattr(histories, f.name)[kept] for f in fields(Histories) if f.name not in ("items_total", "indptr")
-    }
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    rewrite_records(directory, Histories(histories.items_total, indptr, **pairs), offsets)
+    rewrite_records(directory, histories.only(~gone[histories.row_of_pair()]), offsets)
     ledger.erased(len(customers))
     return STILL_HELD

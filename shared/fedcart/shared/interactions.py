@@ -166,6 +166,13 @@ class Histories:
             self.items_total, indptr, self.items[pairs], self.weights[pairs], self.behaviours[pairs], self.ages[pairs]
         )
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> Histories:
+        """The same customers with the pairs where `kept` [pairs] is true."""
+        indptr = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[self.indptr]
+        return Histories(
+            self.items_total, indptr, self.items[kept], self.weights[kept], self.behaviours[kept], self.ages[kept]
+        )
+
     def row_of_pair(self) -> npt.NDArray[np.int64]:
         """[pairs] the customer (row) of each pair."""
         return np.repeat(np.arange(self.customers, dtype=np.int64), self.counts)

@@ -78,15 +78,6 @@ def hold_out_for_validation(
     kept = np.ones(len(row), np.bool_)
     kept[first] = False
     customers = train.customers
-    counts = np.bincount(row[kept], minlength=customers)
-    remaining = Histories(
-        train.items_total,
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        train.items[kept],
-        train.weights[kept],
-        train.behaviours[kept],
-        train.ages[kept],
-    )
     indptr = np.concatenate([[0], np.cumsum(np.bincount(row[first], minlength=customers))]).astype(np.int64)
     items = train.items[first]
-    return remaining, HeldOut(indptr, items, np.ones(len(items), np.bool_), None)
+    return train.only(kept), HeldOut(indptr, items, np.ones(len(items), np.bool_), None)

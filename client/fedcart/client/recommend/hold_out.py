@@ -61,7 +61,7 @@ def hold_out_latest(histories: Histories, target: str, seed: int = 0) -> HeldOut
     kept = np.ones(len(row), np.bool_)
     kept[first] = False
     return HeldOut(
-        train=_only(histories, kept),
+        train=histories.only(kept),
         indptr=_offsets(row[first], histories.customers),
         items=histories.items[first],
         repeat=np.zeros(len(first), np.bool_),
@@ -89,17 +89,6 @@ def hold_out_after(
         items=(pairs % items).astype(np.int32),
         repeat=np.isin(pairs, known),
         target=target,
-    )
-
-
-def _only(histories: Histories, kept: npt.NDArray[np.bool_]) -> Histories:
-    return Histories(
-        histories.items_total,
-        _offsets(histories.row_of_pair()[kept], histories.customers),
-        histories.items[kept],
-        histories.weights[kept],
-        histories.behaviours[kept],
-        histories.ages[kept],
     )
 
 
