@@ -174,7 +174,9 @@ def test_who_was_suspended_is_told_nothing_more(folder: CoalitionFolder, tmp_pat
     assert run(["coalition", "set", str(folder.directory), "north", "joined"]) == 0
     assert callers["north"](PLAN, {"have": ""})[0] == 200
     assert run(["coalition", "set", str(folder.directory), "north", "removed"]) == 0
-    assert run(["coalition", "set", str(folder.directory), "north", "joined"]) == 2
+    for state in ("joined", "suspended"):  # for good, by no detour
+        assert run(["coalition", "set", str(folder.directory), "north", state]) == 2
+    assert [member.state for member in folder.members()] == ["removed", "joined"]
     assert run(["coalition", "set", str(folder.directory), "nobody", "removed"]) == 2
 
 

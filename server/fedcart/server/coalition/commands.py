@@ -1,4 +1,4 @@
-"""`fedcart coalition new | invite | roster | suspend | remove | serve | train`: a command a function."""
+"""`fedcart coalition new | invite | roster | set | serve | train`: a command a function."""
 
 from __future__ import annotations
 
@@ -88,8 +88,7 @@ def invite(directory: Path, stores: tuple[str, ...], into: Path, as_json: bool) 
 @AS_JSON
 def roster(directory: Path, as_json: bool) -> None:
     """List the stores: invited, joined, suspended, removed, and their keys' fingerprints."""
-    from fedcart.server.coalition.folder import CoalitionFolder
-    from fedcart.server.coalition.service import listed
+    from fedcart.server.coalition.folder import CoalitionFolder, listed
 
     rows = listed(CoalitionFolder.open(directory).members())
     if as_json:
@@ -116,7 +115,8 @@ def set_state(directory: Path, store: str, state: str) -> None:
         found = [member for member in members if member.name == store]
         if not found:
             raise ConfigError(f"store {store!r} was never invited; nothing was changed")
-        if state == "joined" and (not found[0].key or found[0].state == "removed"):
+        out = found[0].state == "removed" or (state == "joined" and not found[0].key)
+        if out and state != "removed":
             raise ConfigError(f"store {store!r} is {found[0].state}: it cannot be let in again; nothing was changed")
         changed = dataclasses.replace(found[0], state=state, token_hash="")  # type: ignore[arg-type]
         return [changed if member.name == store else member for member in members]

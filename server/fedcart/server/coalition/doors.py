@@ -1,4 +1,5 @@
-"""The coalition's own calls beside the fleet's: join with an invitation, fetch the plan, hand in a countersignature.
+"""The coalition's own calls beside the fleet's: join with an invitation, fetch the plan, countersign it, fetch the
+model, leave.
 
 Every question is signed by the store's identity. A refusal is a status and no text: 403 for whoever may not, 409 for
 what does not fit.
@@ -40,7 +41,7 @@ class Doors:
     def __init__(self, folder: CoalitionFolder, changed: Callable[[], None]) -> None:
         """
         Args:
-          changed: called after a store joined.
+          changed: called after a store joined or left.
         """
         self._folder, self._changed = folder, changed
         self._lock = threading.Lock()

@@ -30,7 +30,7 @@ from fedcart.server.tls_files import AUTHORITY, make_authority, make_server
 from fedcart.shared.agreement import CATALOGUE
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, DataError
-from fedcart.shared.identity import Identity
+from fedcart.shared.identity import Identity, fingerprint
 from fedcart.shared.invitation import TOKEN_BYTES, Invitation
 from fedcart.shared.storage import named_failures, replace_bytes, sync_directory
 
@@ -156,6 +156,18 @@ class CoalitionFolder:
         """Directory of the plan that stores are shown."""
         path = self.directory / PUBLISHED
         return self.directory / PLANS / path.read_text().strip() if path.exists() else None
+
+
+def listed(members: Sequence[Member]) -> list[dict[str, str]]:
+    """Members for people and --json: public parts only."""
+    return [
+        {
+            "store": member.name,
+            "state": member.state,
+            "fingerprint": fingerprint(bytes.fromhex(member.key)) if member.key else "",
+        }
+        for member in members
+    ]
 
 
 def token_hash(token: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from fedcart.server.checkpoint import load_checkpoint
 from fedcart.server.coalition.control import Control, Say
 from fedcart.server.coalition.doors import RUN_MODEL, Doors, approvals
-from fedcart.server.coalition.folder import MEMBERS, CoalitionFolder, Member
+from fedcart.server.coalition.folder import MEMBERS, CoalitionFolder
 from fedcart.server.coalition.runs import Runs
 from fedcart.server.coalition.watch import Counters, Watch
 from fedcart.server.listener import Guard, Listener, Members, server_context
@@ -248,17 +248,3 @@ class _Rounds(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "round"):
             self._finished({name: getattr(record, name, None) for name in FIELDS})
-
-
-def listed(members: list[Member]) -> list[dict[str, str]]:
-    """Members for people and --json: public parts only."""
-    from fedcart.shared.identity import fingerprint
-
-    return [
-        {
-            "store": member.name,
-            "state": member.state,
-            "fingerprint": fingerprint(bytes.fromhex(member.key)) if member.key else "",
-        }
-        for member in members
-    ]
