@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from flwr.app import Message, RecordDict
 
 import link_kit
-from fedcart.server.listener import OBJECT_BODY, SMALL_BODY, UNPROVEN_BODY, Door, server_context
+from fedcart.server.listener import OBJECT_BODY, SMALL_BODY, UNPROVEN_BODY, Door, Guard, Members, server_context
 from fedcart.server.tls_files import AUTHORITY, SERVER, SERVER_KEY, make_authority, make_server
 from fedcart.shared.errors import ConfigError, InputError
 from fedcart.shared.flower_compat import ConfigRecord, pack_arrays
@@ -284,6 +285,32 @@ def test_a_reply_is_its_callers_own_and_signed_by_its_store(served: link_kit.Ser
     served.link.finish_run(grid)
     for node in (*nodes.values(), forger):
         node.close()
+
+
+def test_who_is_removed_while_its_reply_comes_is_held_to_its_signature() -> None:
+    from flwr.proto.fleet_pb2 import PushMessagesRequest
+
+    request = PushMessagesRequest(messages_list=[{}], message_object_trees=[{"object_id": "a"}])
+    request.node.node_id = request.messages_list[0].metadata.src_node_id = 3
+    request.messages_list[0].metadata.message_id, request.messages_list[0].metadata.reply_to_message_id = "a", "b"
+    body, statuses = request.SerializeToString(), []
+    members = Members({b"key": bytes(32)})
+
+    async def removed_meanwhile() -> dict[str, object]:
+        members.keys.clear()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(event: MutableMapping[str, object]) -> None:
+        statuses.extend([event["status"]] if "status" in event else [])
+
+    async def flower(*_: object) -> None:
+        pytest.fail("an unsigned reply was passed on")
+
+    headers = {"flwr-public-key": base64.b64encode(b"key"), "content-length": str(len(body)).encode()}
+    scope = {"type": "http", "path": f"{FLEET}push-messages", "method": "POST"}
+    scope["headers"] = [(name.encode(), value) for name, value in headers.items()]  # type: ignore[assignment]
+    asyncio.run(Guard(flower, members)(scope, removed_meanwhile, send))
+    assert statuses == [403]
 
 
 def test_who_is_removed_is_refused_at_once(served: link_kit.Served) -> None:

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from fedcart.shared.errors import FedcartError, InputError, ProtocolError
+from fedcart.shared.flower_compat.fleet import REPLY_DOMAIN, SIGNATURE_HEADER, WAIT_HEADER, reply_bytes_to_sign
 from fedcart.shared.flower_compat.link import (
     FLEET,
     FLEET_CALLS,
     KEY_HEADER,
     SIGNED_HEADER,
     TIME_HEADER,
-    WAIT_HEADER,
     Application,
     holds_key,
     read_claim,
@@ -43,8 +43,6 @@ START_S = 30.0
 PULL = FLEET + "pull-messages"
 LONGEST_HOLD_S = 20.0
 """A pull is held no longer, whatever it asks for."""
-SIGNATURE_HEADER = "fedcart-signature"
-REPLY_DOMAIN = "reply"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -133,8 +131,8 @@ class Guard:
         """A reply is its caller's own and, where stores sign, signed by its identity; else Flower never sees it."""
         body = await _read(receive, SMALL_BODY)
         try:
-            check_reply(headers, body, self._members.keys.get(key))
-        except ProtocolError:
+            check_reply(headers, body, self._members.keys[key])
+        except (ProtocolError, KeyError):  # no key: removed while its body came
             await answer(send, 403, b"")
             return
         handed = False
@@ -164,7 +162,7 @@ def check_reply(headers: Mapping[str, str], body: bytes, identity: bytes | None)
         signature = bytes.fromhex(headers.get(SIGNATURE_HEADER, ""))
     except ValueError:
         signature = b""
-    verify(identity, REPLY_DOMAIN, f"{claim.message_id} {claim.reply_to}".encode(), signature)
+    verify(identity, REPLY_DOMAIN, reply_bytes_to_sign(claim.message_id, claim.reply_to), signature)
 
 
 async def answer(send: Send, status: int, body: bytes) -> None:

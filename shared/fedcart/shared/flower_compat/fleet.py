@@ -45,7 +45,7 @@ SIGNATURE_HEADER = "fedcart-signature"
 """Hex signature of the store's identity over the hash of a reply; see `reply_bytes_to_sign`."""
 REPLY_DOMAIN = "reply"
 WAIT_HEADER = "fedcart-wait"
-"""Header of a pull: seconds that the coordinator may hold it; see `link`, which a store does not import."""
+"""Header of a pull: seconds that the coordinator may hold it until there is a message."""
 Sign = Callable[[str, bytes], bytes]
 """(domain, message) -> signature, as `Identity.sign`."""
 T = TypeVar("T")

@@ -44,8 +44,6 @@ KEY_HEADER = "flwr-public-key"
 """Header that carries a node's public key, base64 of its PEM."""
 TIME_HEADER, SIGNED_HEADER = "flwr-timestamp", "flwr-signature"
 """Headers of node authentication: when, and the signature over it, base64."""
-WAIT_HEADER = "fedcart-wait"
-"""Header of a pull-messages call: seconds that it may be held until there is a message."""
 Application = Callable[..., Awaitable[None]]
 """An ASGI application."""
 
