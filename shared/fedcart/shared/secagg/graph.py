@@ -38,15 +38,8 @@ class Graph(Protocol):
       least: holders, itself among them, that a store must have for its secrets.
     """
 
-    @property
-    def threshold(self) -> int:
-        """See above."""
-        ...
-
-    @property
-    def least(self) -> int:
-        """See above."""
-        ...
+    threshold: int
+    least: int
 
     def holders(self, store: int) -> frozenset[int]:
         """Who holds shares of a store's secrets and masks with it: its neighbours, and itself."""
