@@ -72,6 +72,14 @@ def noised_rounds(learner, catalogue, epsilon, noise, stores, bound, delta=DELTA
     )
 
 
+def noised(units, release, excess, draw):
+    """What units with noise are worth. The noise is added to units, as stores do: off the diagonal of a triangle a
+    unit is worth 5/7 of one on it, and so is its noise."""
+    steps = grid(release)
+    deviation = release.noise_multiplier * steps.sensitivity * excess
+    return steps.values(units + deviation * draw.standard_normal(units.shape))
+
+
 def train(learner, split, catalogue, rounds, seed):
     store = MemoryCustomers(split.train)
     draw = np.random.default_rng(seed)
@@ -85,9 +93,7 @@ def train(learner, split, catalogue, rounds, seed):
             learner.contribute(state, round_, store, sums)
             totals = {}
             for release in round_.releases:
-                scale = release.noise_multiplier * release.sensitivity() * round_.noise_excess
-                exact = grid(release).values(sums.units()[release.name])
-                totals[release.name] = exact + scale * draw.standard_normal(exact.shape)
+                totals[release.name] = noised(sums.units()[release.name], release, round_.noise_excess, draw)
         state = learner.update(state, round_, totals)
     return state
 

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from fedcart.shared.errors import FedcartError
 from fedcart.shared.evaluation import METRICS, FederatedMetrics
 from fedcart.shared.learners.base import Learner
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
-from fedcart.shared.plan import Plan, build_learner
+from fedcart.shared.plan import Plan
 from fedcart.shared.storage import replace_bytes
 from fedcart.simulation import baselines, engines
 from fedcart.simulation.alone import by_store, settings_alone, with_regularization
@@ -104,7 +104,7 @@ class Trainings:
 
     def without_order(self) -> Ranking:
         """The coalition's model once more, its scores blind to the order of a customer's own history."""
-        return self._rank_model(self.split, self.progress.step, without_order(self.learner))
+        return self._rank_model(self.split, self.progress.step, replace(self.learner, order_weight=0.0))  # type: ignore[type-var]
 
     def no_noise(self) -> Ranking:
         """The same learner over the same stores, neither clipped nor noised."""
@@ -196,12 +196,6 @@ class Trainings:
         values = metrics.several(small.held_out.indptr, self._rank_model(small).new).values["ndcg@10"]
         self.curve[index] = float(values.mean()) if len(values) else 0.0
         replace_bytes(self.coalition / CURVE, json.dumps(self.curve).encode())
-
-
-def without_order(learner: Learner) -> Learner:
-    """The same learner, whose scores do not read the order of a customer's own history."""
-    settings = {f.name: getattr(learner, f.name) for f in fields(learner)}  # type: ignore[arg-type]
-    return build_learner(learner.name, settings | {"order_weight": 0.0})
 
 
 def rank_pooled(

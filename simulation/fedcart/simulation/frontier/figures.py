@@ -23,6 +23,7 @@ FEWEST_SIZES = 2
 SHORT = {"content": "content", "recent": "recent", "recent_own": "recent + own"}
 """Labels of what learns nothing together but popularity (`claims.SIMPLE`)."""
 TWO_NOISES = (("one noise", "distributed", "o", False), ("own noise", "local", "s", True))
+"""Label, trust, marker, dashed."""
 
 
 def drawings(document: Json) -> Iterator[Drawing]:
@@ -69,10 +70,7 @@ def coalition(document: Json, size: str | None) -> Iterator[Drawing]:
     for learner in dict.fromkeys(row["learner"] for row in bought if row["learner"] != FLOOR):
         lines = [
             Line(words, look(document, learner)[0], marker, [point(r, r["epsilon"]) for r in mine], dashed=dashed)
-            for words, trust, marker, dashed in (
-                ("one noise", "distributed", "o", False),
-                ("own noise", "local", "s", True),
-            )
+            for words, trust, marker, dashed in TWO_NOISES
             if (mine := by_epsilon([row for row in rows if row["trust"] == trust], learner))
         ]
         alone = [row["alone"] for row in document["table"] if (row["learner"], row["size"]) == (learner, size)]
