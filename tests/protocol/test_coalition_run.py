@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import email.utils
+import io
 import json
 import os
 import re
@@ -84,7 +85,7 @@ def test_three_stores_join_approve_and_train(tmp_path: Path) -> None:
 
 
 def test_joining_pins_the_coordinator_and_no_other_may_follow(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, _ = create_store(tmp_path / "store")
     files, place = MemberFiles(made), str(tmp_path / "store")
@@ -93,11 +94,19 @@ def test_joining_pins_the_coordinator_and_no_other_may_follow(
         key = folder.identity().public.hex()
         assert run(["store", "run", "--dir", place]) == 2
         assert "has joined no coalition" in capsys.readouterr().err
+        for answer in ("n\n", ""):
+            monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+            assert run(["store", "join", str(paths[0]), "--dir", place]) == 3
+            assert "nothing was joined" in capsys.readouterr().err
+        assert not made.policy().trust.coordinator_key
         assert run(["store", "join", str(paths[0]), "--dir", place, "--yes"]) == 0
         assert made.policy().trust.coordinator_key == key
         assert fingerprint(bytes.fromhex(key)) in capsys.readouterr().out
         assert [member.state for member in folder.members()] == ["joined", "invited"]
         assert run(["store", "join", str(paths[0]), "--dir", place]) == 0  # again is harmless
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
+        assert run(["store", "leave", "--dir", place]) == 2
+        assert files.membership_file.exists()
         other, _ = create_store(tmp_path / "other")
         assert run(["store", "join", str(paths[0]), "--dir", str(other.directory), "--yes"]) == 4  # used
         assert not MemberFiles(other).membership_file.exists()

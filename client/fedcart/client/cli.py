@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from fedcart.client.commands import options
 from fedcart.client.commands.check import check
 from fedcart.client.commands.evaluate import evaluate
 from fedcart.client.commands.init import init
@@ -117,11 +118,8 @@ def agree(unasked: bool, pinned: bool, ledger: Path) -> None:
         )
     if unasked:
         return
-    try:
-        answer = click.confirm(f"Countersign it, and write it into {ledger}?", err=True)
-    except click.Abort as abort:
-        if isinstance(abort.__context__, KeyboardInterrupt):
-            raise
-        raise PrivacyRefused("no answer; nothing was approved or released", "--yes approves without asking") from None
+    answer = options.agreed(f"Countersign it, and write it into {ledger}?")
+    if answer is None:
+        raise PrivacyRefused("no answer; nothing was approved or released", "--yes approves without asking")
     if not answer:
         raise PrivacyRefused("the plan was turned down; nothing was approved or released")

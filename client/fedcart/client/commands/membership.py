@@ -31,8 +31,8 @@ def join(invitation: Path, directory: Path, yes: bool) -> None:
     click.echo(f"{'coalition':<12}{found.coalition} at {found.address}")
     click.echo(f"{'coordinator':<12}{told}")
     if not files.folder.policy().trust.coordinator_key:
-        if not yes and not click.confirm("Is this the coordinator's fingerprint, as they told you?", err=True):
-            raise PrivacyRefused("another coordinator; nothing was joined")
+        if not yes and not options.agreed("Is this the coordinator's fingerprint, as they told you?"):
+            raise PrivacyRefused("nobody said that it is this coordinator; nothing was joined", "--yes pins it unasked")
         pin_coordinator(files.policy_file, found.coordinator_key)
     become_member(files, found)
     click.echo(f"{'store':<12}{found.store}")
@@ -55,7 +55,7 @@ def leave(directory: Path, yes: bool) -> None:
 
     files = MemberFiles(StoreFolder.open(directory))
     name = files.membership().coalition
-    if not yes and not click.confirm(f"Leave coalition {name}? An invitation is good once", err=True):
+    if not yes and not options.agreed(f"Leave coalition {name}? An invitation is good once"):
         raise InputError("nobody agreed; nothing was changed", "--yes leaves without asking")
     be_no_member(files)
     click.echo(f"left {name}; the ledger and the key stay in {directory}", err=True)
@@ -98,4 +98,4 @@ def demo(invitations: tuple[Path, ...], data: Path | None, out: Path) -> None:
     """
     from fedcart.client.membership.demo import Demo
 
-    Demo(invitations, out, data, lambda text: click.echo(text)).run()
+    Demo(invitations, out, data, click.echo).run()

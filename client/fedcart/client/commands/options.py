@@ -1,4 +1,4 @@
-"""What several store commands take: the folder, --json, and words of the form role=column."""
+"""What several store commands take: the folder, --json, words of the form role=column, and a yes or no."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 at = click.option(
     "--dir", "directory", metavar="DIR", type=PATH, default=".", help="The store's folder; else this one."
 )
+
+
+def agreed(question: str) -> bool | None:
+    """The answer to a question on standard error; None when there is none. Ctrl-C is an interruption, no answer."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise
+        return None
 
 
 def pairs(text: str | None, option: str) -> dict[str, str]:

@@ -46,26 +46,13 @@ def forget(customer: str, yes: bool, directory: Path, as_json: bool) -> None:
     database is not touched; a reading of it does not bring the customer back.
     """
     from fedcart.client.store import Store
+    from fedcart.shared.errors import InputError
 
     store = Store(directory)
-    if not yes:
-        ask()
+    if not yes and not options.agreed("Erase this customer's rows here? They cannot be brought back"):
+        raise InputError("nobody agreed; nothing was erased", "--yes erases without asking")
     told = store.forget(customer)
     if as_json:
         click.echo(json.dumps({"schema": 1, "forgotten": True, "still_held": told}, indent=2))
     else:
         click.echo(f"forgotten. {told}")
-
-
-def ask() -> None:
-    """Raises InputError when the answer is no, or there is none."""
-    from fedcart.shared.errors import InputError
-
-    try:
-        agreed = click.confirm("Erase this customer's rows here? They cannot be brought back", err=True)
-    except click.Abort as abort:
-        if isinstance(abort.__context__, KeyboardInterrupt):
-            raise
-        agreed = False
-    if not agreed:
-        raise InputError("nobody agreed; nothing was erased", "--yes erases without asking")
