@@ -65,6 +65,11 @@ class StoreFolder:
         """What was spent."""
         return ledger_path(self.directory, NUMBER)
 
+    @property
+    def key_file(self) -> Path:
+        """The store's identity."""
+        return key_path(self.directory, NUMBER)
+
     def settings(self) -> StoreSettings:
         """store.toml."""
         return StoreSettings.load(self.directory / STORE)
@@ -75,7 +80,7 @@ class StoreFolder:
 
     def identity(self) -> Identity:
         """The store's key."""
-        return Identity.load(key_path(self.directory, NUMBER))
+        return Identity.load(self.key_file)
 
     def open_ledger(self) -> Ledger:
         """The ledger, locked; close it."""

@@ -171,11 +171,12 @@ class StoreProcess:
                 "set [trust] coordinator_key to the key that the coordinator told you",
             )
         with self._files.folder.open_ledger() as ledger:
-            check_roster(Roster.load(place / ROSTER), own, ledger.genesis)
+            roster = Roster.load(place / ROSTER)
+            check_roster(roster, own, ledger.genesis)
             seen = look(place, policy, ledger, self._identity)
             check_origin(seen.agreement.plan, self._coalition, policy)
             if seen.agreement.plan.trust == "distributed":
-                known_keys(Roster.load(place / ROSTER), policy, own)
+                known_keys(roster, policy, own)
             signed = PlanSignatures.load(place / SIGNATURES)
             if own not in signed.countersignatures:
                 seen.require()
@@ -183,7 +184,7 @@ class StoreProcess:
                     raise PrivacyRefused(
                         f"plan {place.name} waits for a person's approval; nothing was approved or released",
                         f"fedcart store approve {place} --policy {self._files.policy_file} "
-                        f"--ledger {self._files.folder.ledger_file} --key …",
+                        f"--ledger {self._files.folder.ledger_file} --key {self._files.folder.key_file}",
                     )
                 signed = accept(seen, ledger, self._identity)
         return signed.countersignatures[own]

@@ -39,8 +39,8 @@ def init(
 
     Nothing is read or sent. An existing key or ledger is never replaced.
     """
-    from fedcart.client.ledger_files import POLICY, key_path
-    from fedcart.client.store_folder import NUMBER, STORE, create_store
+    from fedcart.client.ledger_files import POLICY
+    from fedcart.client.store_folder import STORE, create_store
 
     folder, identity = create_store(
         directory,
@@ -54,7 +54,7 @@ def init(
     files = {
         "settings": folder.directory / STORE,
         "policy": folder.directory / POLICY,
-        "key": key_path(folder.directory, NUMBER),
+        "key": folder.key_file,
         "ledger": folder.ledger_file,
     }
     if as_json:
