@@ -199,8 +199,7 @@ def _merge(
     fresh = {name: fresh[name].astype(kind) for name, kind in COLUMNS.items()}
     fresh["basket"] = np.append(basket_of, -1)[rows.basket]
     oldest = None if policy.data.retention_days is None else now - policy.data.retention_days * DAY
-    gone = fresh["customer"] < 0
-    gone &= ~others
+    gone = (fresh["customer"] < 0) & ~others
     late = ~(gone | others) & _older(fresh["time"], oldest)
     again = np.zeros(len(gone), np.bool_)
     if since is not None:
@@ -211,12 +210,11 @@ def _merge(
     merged = {name: np.concatenate([column[left], fresh[name][added]]) for name, column in old.items()}
     extra = {"of another store": others, "forgotten": gone, "past retention": late}
     counts = {rule: int(found.sum()) for rule, found in extra.items() if found.any()}
-    marks = [int(x) for x in (merged["time"][merged["time"] != NO_TIME].max(initial=NO_TIME),) if x != NO_TIME]
+    latest = int(merged["time"].max(initial=NO_TIME))
     if since is not None and before.mark is not None:
-        marks.append(before.mark)
-    kept = replace(
-        before, customers=customers, items=items, baskets=baskets, rows=merged, mark=max(marks, default=None)
-    )
+        latest = max(latest, before.mark)
+    mark = None if latest == NO_TIME else latest
+    kept = replace(before, customers=customers, items=items, baskets=baskets, rows=merged, mark=mark)
     reading = Reading(
         everything=since is None,
         rows=rows.read,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +75,3 @@ def summary(values: PerCustomer) -> Measured | None:
         return None
     interval = metrics.bootstrap_interval(ndcg, SEED) if len(ndcg) >= FEWEST_FOR_INTERVAL else None
     return Measured(len(ndcg), float(ndcg.mean()), float(values.values["hr@10"].mean()), interval)
-
-
-Progress = Callable[[str], None]
