@@ -19,7 +19,7 @@ from fedcart.client.membership.coordinator import join, pin_coordinator
 from fedcart.client.membership.files import MemberFiles
 from fedcart.client.store_folder import create_store
 from fedcart.server.coalition import item_list
-from fedcart.server.coalition.control import question
+from fedcart.server.coalition.control import CONTROL, question
 from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
 from fedcart.server.coalition.runs import RUNS, Runs
 from fedcart.server.coalition.watch import Counters, Watch
@@ -170,7 +170,9 @@ def test_a_served_coalition_renews_is_watched_and_lets_a_store_leave(
         assert asked[-1]["event"] == "failed"  # no plan: not a run
         assert Runs(folder.directory).read() == []
         assert run(["coalition", "status", place]) == 0
-        assert "1 joined" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "1 joined" in said
+        assert ", served\n" in said
 
         assert run(["store", "leave", "--dir", str(tmp_path / "north"), "--yes"]) == 0
         assert [member.state for member in folder.members()] == ["removed"]
@@ -227,6 +229,7 @@ def test_the_runs_of_a_folder_that_nobody_serves_can_be_read(
     folder: CoalitionFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = str(folder.directory)
+    (folder.directory / CONTROL).write_text(str(folder.directory / "gone"))  # a killed server leaves it
     assert run(["coalition", "runs", place, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"schema": 1, "runs": []}
     assert run(["coalition", "status", place, "--json"]) == 0

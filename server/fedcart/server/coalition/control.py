@@ -67,6 +67,17 @@ class Control:
         shutil.rmtree(self._place, ignore_errors=True)
 
 
+def is_served(directory: Path) -> bool:
+    """Whether a coalition's server answers; one that was killed leaves its file behind."""
+    try:
+        path = (directory / CONTROL).read_text()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(path)
+    except OSError:
+        return False
+    return True
+
+
 def question(directory: Path, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Ask the server of a coalition; yields what it says.
 

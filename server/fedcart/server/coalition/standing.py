@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedcart.server.checkpoint import read_lines
-from fedcart.server.coalition.control import CONTROL
+from fedcart.server.coalition.control import is_served
 from fedcart.server.coalition.doors import approvals
 from fedcart.server.coalition.folder import CoalitionFolder
 from fedcart.server.coalition.runs import Runs
@@ -42,7 +42,7 @@ def standing(folder: CoalitionFolder) -> dict[str, Any]:
         "coalition": about.name,
         "address": about.address,
         "fingerprint": folder.identity().fingerprint,
-        "served": (folder.directory / CONTROL).exists(),
+        "served": is_served(folder.directory),
         "certificate_expires": int(expires(folder.tls).timestamp()),
         "catalogue": {"items": len(items), "hash": items.hash},
         "stores": dict(sorted(Counter(member.state for member in folder.members()).items())),
