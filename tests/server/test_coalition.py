@@ -189,6 +189,24 @@ def test_a_plan_counts_the_stores_that_joined(folder: CoalitionFolder, tmp_path:
         publish(folder)
 
 
+def test_options_of_a_plan_that_would_change_nothing_are_refused(
+    folder: CoalitionFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined(folder, tmp_path, "north")
+    place, file = str(folder.directory), str(tmp_path / "plan.toml")
+    for words in (
+        [place, "--trust", "distributed"],  # plan.toml would say another
+        [place, "--learner", "als", "--customers-bound", "9"],
+        [place, "--epsilon", "4", "--out", str(tmp_path / "out")],
+        [file, "--epsilon", "4"],
+    ):
+        assert run(["coalition", "plan", *words]) == 2
+        assert f"{words[-2]} would change nothing" in capsys.readouterr().err
+    assert not (folder.directory / "plan.toml").exists()
+    assert run(["coalition", "plan", place, "--epsilon", "4", "--learner", "popularity", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["learner"] == "popularity"
+
+
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for text in ("", "{}", '{"version": 1}', '{"version": 2, "coalition": "a"}'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,7 +31,7 @@ for command in (new, invite, roster, set_state, serve, train, status, runs, rene
 @coalition.command(epilog=PLAN_EXAMPLE)
 @click.argument("plan_file", metavar="NAME|PLAN.toml", type=click.Path(path_type=Path))
 @click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), help="Of a coalition's plan, a customer.")
-@click.option("--learner", default="spectral", show_default=True, help="Of a coalition's plan.")
+@click.option("--learner", help="Of a coalition's plan; else spectral.")
 @click.option("--trust", type=click.Choice(["local", "distributed", "none"]), help="Else distributed from 3 stores on.")
 @click.option("--customers-bound", type=click.IntRange(min=1), help="Else 10,000 a store; public.")
 @click.option("--catalogue", "catalogue_file", metavar="FILE", type=click.Path(path_type=Path), help="Item list.")
@@ -40,7 +41,7 @@ for command in (new, invite, roster, set_state, serve, train, status, runs, rene
 def plan(
     plan_file: Path,
     epsilon: float | None,
-    learner: str,
+    learner: str | None,
     trust: str | None,
     customers_bound: int | None,
     catalogue_file: Path | None,
@@ -50,11 +51,16 @@ def plan(
 ) -> None:
     """Show what a run will cost, and sign the plan.
 
-    With a coalition's NAME it is signed for the stores that have joined, and shown to them; --epsilon writes a new
-    NAME/plan.toml first, without it the file is taken as it is. With PLAN.toml and without --key and --out it only
-    shows. With them it writes plan.json, catalogue.json and plan.signatures.json, all or none, and never over another
-    plan.
+    With a coalition's NAME it is signed for the stores that have joined, and shown to them; --epsilon (or --trust none)
+    writes a new NAME/plan.toml first, without it the file is taken as it is. With PLAN.toml and without --key and
+    --out it only shows. With them it writes plan.json, catalogue.json and plan.signatures.json, all or none, and never
+    over another plan.
     """
+    refuse_unused(
+        plan_file,
+        {"--epsilon": epsilon, "--learner": learner, "--trust": trust, "--customers-bound": customers_bound},
+        {"--catalogue": catalogue_file, "--key": key, "--out": out},
+    )
     if plan_file.is_dir():
         from fedcart.server.coalition.plan_command import plan_for
 
@@ -96,3 +102,18 @@ def plan(
             click.echo(f"{'signed by':<12} {signer.public.hex()}")
     if wrote is not None:
         click.echo(f"wrote {out}" if wrote else f"{out} holds this plan already; nothing was written", err=True)
+
+
+def refuse_unused(plan_file: Path, terms: dict[str, Any], files: dict[str, Any]) -> None:
+    """Raise ConfigError for options that would change nothing: `terms` write a coalition's plan.toml, `files` go with
+    a PLAN.toml."""
+    from fedcart.shared.errors import ConfigError
+
+    if not plan_file.is_dir():
+        unused, why = terms, f"{plan_file} is no coalition's folder"
+    elif terms["--epsilon"] is None and terms["--trust"] != "none":
+        unused, why = {**terms, **files}, f"without --epsilon {plan_file}/plan.toml is taken as it is"
+    else:
+        unused, why = files, f"{plan_file} has its own"
+    if given := [name for name, value in unused.items() if value is not None]:
+        raise ConfigError(f"{', '.join(given)} would change nothing: {why}; nothing was planned")

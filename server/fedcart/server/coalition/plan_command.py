@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-BOUND_PER_STORE = 10_000
+LEARNER, BOUND_PER_STORE = "spectral", 10_000
 
 
 def plan_for(
     directory: Path,
     epsilon: float | None,
-    learner: str,
+    learner: str | None,
     trust: str | None,
     customers_bound: int | None,
     as_json: bool,
@@ -28,7 +28,7 @@ def plan_for(
     folder = CoalitionFolder.open(directory)
     if epsilon is not None or trust == "none":
         bound = customers_bound or BOUND_PER_STORE * max(1, len(folder.joined()))
-        write_plan_file(folder, epsilon=epsilon, learner=learner, trust=trust, customers_bound=bound)
+        write_plan_file(folder, epsilon=epsilon, learner=learner or LEARNER, trust=trust, customers_bound=bound)
     made, place = publish(folder)
     catalogue, pinned = folder.catalogue(), Roster.load(place / ROSTER).hash
     cost = plan_cost(made, made.rounds(catalogue))
