@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,23 +57,31 @@ class Model:
 
 
 def save_model(directory: Path, plan: Plan, catalogue: Catalogue, state: State, *, rehearsal: bool) -> None:
-    """Write the folder beside its place, then put it there; another model there goes. Carried arrays stay out."""
+    """Write the folder; another model there goes. Carried arrays stay out."""
     with named_failures(directory, "create"):
         directory.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
-    try:
+    with placed(directory) as part:
         plan_hash = plan.save(part / PLAN, catalogue)
         catalogue.save(part / CATALOGUE)
         save_arrays(part / STATE, state.public)
         about = {"version": VERSION, "plan_hash": plan_hash, "model_hash": model_hash(state.public)}
         replace_bytes(part / ABOUT, canonical_bytes({**about, "rehearsal": rehearsal}))
         part.chmod(0o755)
-        place(part, directory)
+
+
+@contextmanager
+def placed(directory: Path) -> Iterator[Path]:
+    """An empty folder (mode 0700) beside `directory`, which takes its place when the block ends well, else goes."""
+    with named_failures(directory, "create"):
+        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
+    try:
+        yield part
+        _place(part, directory)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def place(part: Path, directory: Path) -> None:
+def _place(part: Path, directory: Path) -> None:
     """Put a whole folder in its place by renames; what was there goes."""
     old = directory.with_name(f".{directory.name}.old")
     with named_failures(directory, "write"):

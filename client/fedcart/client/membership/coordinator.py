@@ -7,8 +7,6 @@ import binascii
 import email.utils
 import json
 import re
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,8 +32,7 @@ from fedcart.shared.invitation import (
     ask,
     model_bytes_to_sign,
 )
-from fedcart.shared.model_files import ABOUT, STATE, load_model
-from fedcart.shared.model_files import place as put
+from fedcart.shared.model_files import ABOUT, STATE, load_model, placed
 from fedcart.shared.policy import Policy
 from fedcart.shared.storage import replace_bytes
 
@@ -192,8 +189,7 @@ def fetch_model(files: MemberFiles, identity: Identity, name: str, plan_hash: st
     if said["plan_hash"] != plan_hash:
         raise ProtocolError("the coordinator's model is of another plan; it was not used")
     place = files.plan(name)
-    part = Path(tempfile.mkdtemp(prefix=".model.", suffix=".part", dir=place))
-    try:
+    with placed(place / "model") as part:
         for file in (PLAN_FILE, CATALOGUE):
             replace_bytes(part / file, (place / file).read_bytes())
         replace_bytes(part / STATE, state)
@@ -202,7 +198,4 @@ def fetch_model(files: MemberFiles, identity: Identity, name: str, plan_hash: st
             load_model(part)
         except (ConfigError, InputError) as error:
             raise ProtocolError("the coordinator's model is not the one that it signed; it was not used") from error
-        put(part, place / "model")
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return True

@@ -6,15 +6,13 @@ the old model or the new one. Older models stay, so that one can be restored.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fedcart.client.store_folder import StoreFolder
 from fedcart.shared.errors import DataError, did_you_mean
-from fedcart.shared.model_files import ABOUT, FILES, Model, load_model, place
+from fedcart.shared.model_files import ABOUT, FILES, Model, load_model, placed
 from fedcart.shared.storage import named_failures, replace_bytes
 
 CURRENT = "current"
@@ -94,9 +92,9 @@ def use_model(folder: StoreFolder, run: str) -> Entry:
 
 
 def _model_folder(folder: StoreFolder, run: Path) -> Path:
-    for place_ in (run / RUN_MODEL, run):
-        if (place_ / ABOUT).is_file():
-            return place_
+    for place in (run / RUN_MODEL, run):
+        if (place / ABOUT).is_file():
+            return place
     names = [entry.name for entry in list_models(folder)]
     raise DataError(
         f"{run} is no run with a model, and no model of {folder.directory}; the model in use stays",
@@ -111,16 +109,12 @@ def _take(folder: StoreFolder, source: Path) -> str:
         folder.models.mkdir(mode=0o700, exist_ok=True)
         if (folder.models / name / ABOUT).is_file():
             return name
-        part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder.models))
-    try:
+    with placed(folder.models / name) as part:
         for file in FILES:
             with named_failures(source / file, "read"):
                 raw = (source / file).read_bytes()
             replace_bytes(part / file, raw)
         load_model(part)
-        place(part, folder.models / name)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return name
 
 
