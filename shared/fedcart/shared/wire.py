@@ -25,8 +25,6 @@ STATE, ROUND, TOTALS = "state", "round", "totals"
 PLAN_HASH, MODEL_HASH, INDEX, ATTEMPT = "plan-hash", "model-hash", "index", "attempt"
 HEAD, RECEIPTS = "head", "receipts"
 RECEIPT_ACTION = "receipt"
-HEAD_BYTES = 128
-"""A public key, a head and a signature; they travel as hexadecimal digits."""
 
 
 @dataclass(frozen=True)

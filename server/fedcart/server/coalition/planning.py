@@ -22,7 +22,7 @@ TEMPLATE = """\
 # What the coalition trains next. Edit it and run: fedcart coalition plan {folder}
 participants = {participants}
 attempts = {attempts}
-seed = {seed}
+seed = 0
 as_of = {as_of}     # seconds since 1970: what comes later takes no part
 not_before = {as_of}
 not_after = {not_after}     # stores answer until then
@@ -44,7 +44,6 @@ def write_plan_file(
     trust: str | None,
     customers_bound: int,
     attempts: int = 2,
-    now: float | None = None,
 ) -> Path:
     """Write plan.toml for the stores that have joined.
 
@@ -53,12 +52,11 @@ def write_plan_file(
     """
     stores = len(folder.joined())
     chosen = trust or ("distributed" if stores >= 3 else "local")
-    today = int((time.time() if now is None else now) // DAY) * DAY
+    today = int(time.time() // DAY) * DAY
     text = TEMPLATE.format(
         folder=folder.directory.name,
         participants=max(stores, 1),
         attempts=attempts,
-        seed=0,
         as_of=today,
         not_after=today + VALID_DAYS * DAY,
         learner=json.dumps(learner),
