@@ -277,6 +277,7 @@ def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
 
     from fedcart.shared.learners import BUILT_IN
     from fedcart.shared.plan import build_learner
+    from fedcart.simulation import baselines
 
     tables = tomllib.loads((resources.files("fedcart.simulation") / "settings.toml").read_text(encoding="utf-8"))
     learners = [(table, name) for table in tables for name in tables[table] if name in BUILT_IN]
@@ -284,6 +285,18 @@ def test_every_chosen_setting_is_one_that_its_learner_has() -> None:
     for table, name in learners:
         if name not in ("mf", "ncf"):  # those need torch; their own tests build them
             build_learner(name, {key: value for key, value in tables[table][name].items() if key != "source"})
+    others = [(table, name) for table in tables for name in tables[table] if name not in BUILT_IN]
+    assert {name for _, name in others} <= set(baselines.NAMES)
+    for table, name in others:
+        for key in tables[table][name].keys() - {"source"}:
+            baselines.setting(name, key, {})  # KeyError: it has none of that name
+
+
+def test_settings_of_spectral_name_every_set_that_they_were_chosen_on() -> None:
+    words = defaults.chosen("ml-100k", "spectral", private=True, epsilon=4.0).words
+    assert words == "a function of ε and the bound on customers, chosen on ncf-split and online-retail"
+    sources = {name: defaults.chosen(name, "spectral").source for name in ("ncf-split", "online-retail", "marketplace")}
+    assert sources == {"ncf-split": "validation", "online-retail": "validation", "marketplace": "other set"}
 
 
 def test_auto_is_ease_while_its_matrix_fits_and_als_above():

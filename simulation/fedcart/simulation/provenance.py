@@ -25,7 +25,7 @@ def provenance(
     for method in methods:
         own = method in LEARNER
         wanted = learner if own else method
-        chosen = defaults.chosen(dataset.name, wanted, private=private, epsilon=config.privacy.epsilon)
+        chosen = defaults.chosen(dataset.name, wanted, private=own and private, epsilon=config.privacy.epsilon)
         source, words = chosen.source, chosen.words
         if private and method in POPULARITY_ALONE:
             words += "; popularity released at the run's ε, nothing else learned together"

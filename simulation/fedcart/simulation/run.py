@@ -242,8 +242,7 @@ def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[st
     if config.evaluate.pooled:
         found["same"] = lambda: trainings.central(trainings.split, show=True)
     for name in baseline_names(config):
-        private = trainings.plan.privacy is not None
-        settings = dict(defaults.settings(prepared.dataset.name, name, private=private))
+        settings = dict(defaults.settings(prepared.dataset.name, name))
         found[name] = lambda name=name, settings=settings: trainings.baseline(name, settings)
     return found
 
