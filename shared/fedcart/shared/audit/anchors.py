@@ -1,4 +1,4 @@
-"""What --roster-fingerprint pins, until there is a roster file: whose ledgers these are, and who may witness them.
+"""What --roster-fingerprint pins: whose ledgers these are, and who may witness them.
 
 fingerprint = SHA-256 of the canonical JSON of {"coordinator": its public key or null, "stores": {public key at
 genesis: hash of the first line}}, all hexadecimal. A first line never changes, so a coalition can compute this number
