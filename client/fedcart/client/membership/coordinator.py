@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import email.utils
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from fedcart.client.uplink import create_node_key, load_node_key
 from fedcart.shared.agreement import CATALOGUE
 from fedcart.shared.agreement import PLAN as PLAN_FILE
 from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
-from fedcart.shared.flower_compat.fleet import Unreachable, http_client, public_pem
+from fedcart.shared.flower_compat.fleet import Unreachable, clock_off_s, http_client, public_pem
 from fedcart.shared.identity import Identity, verify
 from fedcart.shared.invitation import (
     APPROVE,
@@ -54,7 +52,7 @@ def post(membership: Membership, path: str, identity: Identity, document: dict[s
     with http_client(membership.address, membership.authority.encode(), TIMEOUT_S) as client:
         try:
             with client.stream("POST", path, content=ask(identity, path, document)) as response:
-                body, off = _read(response, path), clock_off_s(response.headers.get("date", ""))
+                body, off = _read(response, path), clock_off_s(response.headers.get("date"))
         except httpx.TransportError as error:
             raise Unreachable(
                 f"the coordinator at {membership.address} could not be reached ({type(error).__name__}: {error}); "
@@ -84,15 +82,6 @@ def _read(response: httpx.Response, path: str) -> bytes:
         if len(body) > most:
             raise ProtocolError(f"the coordinator's answer to {path} is longer than {most} bytes; it was not used")
     return bytes(body)
-
-
-def clock_off_s(date: str) -> float:
-    """Seconds by which this machine's clock is ahead of an HTTP date; 0 when there is none."""
-    try:
-        said = email.utils.parsedate_to_datetime(date)
-    except ValueError:
-        return 0.0
-    return time.time() - said.timestamp()
 
 
 def join(files: MemberFiles, invitation: Invitation) -> None:

@@ -257,17 +257,18 @@ def _call(name: str, call: Callable[[Any], T], request: Any) -> T:
         status = error.response.status_code
         if status in (429, 502, 503, 504):
             raise Unreachable(f"the coordinator is not ready for {name} (status {status})") from None
-        raise Refused(name, status, _ahead_s(error.response.headers.get("date"))) from None
+        raise Refused(name, status, clock_off_s(error.response.headers.get("date"))) from None
     except httpx.TransportError as error:
         raise Unreachable(f"the coordinator could not be reached for {name} ({type(error).__name__})") from None
     except ValueError as error:
         raise Unreachable(f"the answer to {name} could not be read ({type(error).__name__})") from None
 
 
-def _ahead_s(date: str | None) -> float:
+def clock_off_s(date: str | None) -> float:
     """Seconds by which this machine's clock is ahead of an HTTP date; 0 when there is none."""
     try:
         said = email.utils.parsedate_to_datetime(date or "")
     except ValueError:
         return 0.0
+    said = said if said.tzinfo else said.replace(tzinfo=datetime.UTC)  # -0000
     return (datetime.datetime.now(datetime.UTC) - said).total_seconds()
