@@ -93,6 +93,8 @@ def test_a_bad_setting_leaves_nothing(tmp_path: Path) -> None:
     assert f"{tmp_path / 'north' / 'store.toml'}: [data.columns]: unknown role 'shop'; nothing was made" in err
     assert everything(tmp_path) == set()
     assert command("store", "init", tmp_path / "north", "--columns", "customer")[0] == 2
+    code, _, err = command("store", "init", tmp_path / "north", "--columns", "customer=a,customer=b")
+    assert (code, "'customer' is there twice" in err) == (2, True)
     assert everything(tmp_path) == set()
 
 

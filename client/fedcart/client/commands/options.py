@@ -31,5 +31,7 @@ def pairs(text: str | None, option: str) -> dict[str, str]:
         key, sign, value = part.partition("=")
         if not sign or not key.strip() or not value.strip():
             raise click.UsageError(f"{option}: {part!r} is not of the form role=column")
+        if key.strip() in found:
+            raise click.UsageError(f"{option}: {key.strip()!r} is there twice")
         found[key.strip()] = value.strip()
     return found
