@@ -15,7 +15,18 @@ import pytest
 from flwr.app import Message, RecordDict
 
 import link_kit
-from fedcart.server.listener import OBJECT_BODY, SMALL_BODY, UNPROVEN_BODY, Door, Guard, Members, server_context
+from fedcart.server.listener import (
+    LONGEST_HOLD_S,
+    OBJECT_BODY,
+    SMALL_BODY,
+    UNPROVEN_BODY,
+    WAIT_HEADER,
+    Door,
+    Guard,
+    Members,
+    _seconds,
+    server_context,
+)
 from fedcart.server.tls_files import AUTHORITY, SERVER, SERVER_KEY, make_authority, make_server
 from fedcart.shared.errors import ConfigError, InputError
 from fedcart.shared.flower_compat import ConfigRecord, pack_arrays
@@ -163,6 +174,12 @@ def test_who_names_a_members_key_must_prove_it_before_a_large_body_is_sent(serve
                 connection.recv(1)
     else:
         assert exchange_raw(served, start.encode()).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_pull_is_held_for_a_number_of_seconds_and_no_longer() -> None:
+    asked = ["", "0.5", "7", "1e9", "999", ".", "-1", "\xb2", "nan"]
+    held = [_seconds({WAIT_HEADER: said}) for said in asked]
+    assert held == [0, 0.5, 7, 0, LONGEST_HOLD_S, 0, 0, 0, 0]
 
 
 def test_naming_a_members_key_is_not_holding_it(served: link_kit.Served, client: httpx.Client) -> None:

@@ -193,7 +193,7 @@ def _proves(headers: Mapping[str, str], key: bytes) -> bool:
 def _seconds(headers: Mapping[str, str]) -> float:
     """How long a pull may be held."""
     said = headers.get(WAIT_HEADER, "")
-    return min(float(said), LONGEST_HOLD_S) if said.replace(".", "", 1).isdigit() else 0.0
+    return min(float(said), LONGEST_HOLD_S) if said.replace(".", "", 1).isdecimal() else 0.0
 
 
 def _length_refusal(headers: Mapping[str, str], most: int) -> int | None:
