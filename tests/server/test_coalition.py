@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedcart.client.store_folder import create_store
+from fedcart.server.coalition.control import Control
 from fedcart.server.coalition.doors import Doors
 from fedcart.server.coalition.folder import CoalitionFolder, Member, create_coalition
 from fedcart.server.coalition.planning import publish, write_plan_file
@@ -205,6 +206,20 @@ def test_options_of_a_plan_that_would_change_nothing_are_refused(
     assert not (folder.directory / "plan.toml").exists()
     assert run(["coalition", "plan", place, "--epsilon", "4", "--learner", "popularity", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["learner"] == "popularity"
+
+
+def test_a_server_that_stops_in_the_middle_of_a_run_is_no_end_of_it(
+    folder: CoalitionFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = {"event": "round", "round": 0, "rounds": 2, "stores": 3, "seconds": 1.0, "aggregation": "SA1"}
+    control = Control(folder.directory, lambda _, say: say(line))
+    try:
+        assert run(["coalition", "train", str(folder.directory)]) == 4
+    finally:
+        control.close()
+    said = capsys.readouterr()
+    assert (said.out, "round 1 of 2" in said.err) == ("", True)
+    assert "the server stopped before the run ended" in said.err
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -174,19 +174,25 @@ def train(directory: Path, wait_s: float, deadline_s: float, as_json: bool) -> N
     from fedcart.shared.errors import FedcartError, InputError, PrivacyRefused, ProtocolError
 
     CoalitionFolder.open(directory)
-    rounds, ended = [], None
+    rounds: list[dict[str, Any]] = []
+    ended: dict[str, Any] = {
+        "event": "failed",
+        "message": "the server stopped before the run ended; rounds that were finished are kept",
+        "hint": f"fedcart coalition serve {directory}, and train again",
+        "exit_code": 4,
+    }
     for told in question(directory, {"do": "train", "wait_s": wait_s, "deadline_s": deadline_s}):
-        ended = told
         if told["event"] == "round":
             rounds.append(told)
             place = f"round {told['round'] + 1} of {told['rounds']}"
             click.echo(f"{place:<16} {told['stores']} stores  {told['seconds']:.2f} s  {told['aggregation']}", err=True)
         elif told["event"] == "waiting":
             click.echo(f"waiting for {', '.join(told['stores'])} to approve", err=True)
-    if ended is None or ended["event"] == "failed":
+        else:
+            ended = told
+    if ended["event"] == "failed":
         kinds: dict[int, type[FedcartError]] = {2: InputError, 3: PrivacyRefused, 4: ProtocolError}
-        found = ended or {"message": "the server stopped", "exit_code": 4}
-        raise kinds.get(found["exit_code"], FedcartError)(found["message"], found.get("hint"))
+        raise kinds.get(ended["exit_code"], FedcartError)(ended["message"], ended.get("hint"))
     if as_json:
         click.echo(json.dumps({"schema": 1, "directory": ended["directory"], "rounds": rounds}, indent=2))
     else:

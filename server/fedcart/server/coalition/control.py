@@ -5,6 +5,7 @@ One JSON line asks; JSON lines answer until the connection ends. Nothing of it i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -79,7 +80,7 @@ def is_served(directory: Path) -> bool:
 
 
 def question(directory: Path, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Ask the server of a coalition; yields what it says.
+    """Ask the server of a coalition; yields what it says, until it has said all or is gone.
 
     Raises:
       InputError: none is running.
@@ -98,6 +99,6 @@ def question(directory: Path, asked: Mapping[str, Any]) -> Iterator[dict[str, An
                 f"fedcart coalition serve {directory}",
             ) from None
         connection.sendall(json.dumps(dict(asked)).encode() + b"\n")
-        with connection.makefile("rb") as lines:
-            for line in lines:
+        with connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):
+            while (line := lines.readline()).endswith(b"\n"):  # half a line is no word
                 yield json.loads(line)
