@@ -17,6 +17,7 @@ from fedcart.simulation import defaults
 from fedcart.simulation.config import Config, DataConfig, LearnerConfig, PrivacyConfig, RoundsConfig, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
 from fedcart.simulation.provenance import TUNED_ELSEWHERE, provenance, validation
+from fedcart.simulation.run import shell_line
 from fedcart.simulation.split import make_split
 
 FILE = """
@@ -114,6 +115,17 @@ def test_the_document_is_json_and_tells_configurations_apart(tmp_path: Path) -> 
     assert document["evaluate"]["baselines"] == ["ease"]
     assert document["output"]["dir"] == str(tmp_path / "out")
     assert read(tmp_path, FILE, seed=4).document() != config.document()
+
+
+def test_results_show_no_password_of_a_database() -> None:
+    url = "postgresql://ann:secret@shop/sales"
+    config = Config.read(None, {"data.name": url})
+    shown = json.dumps([config.shown(), shell_line(["simulate", "--data", url, f"--data={url}", "--out", "runs/x"])])
+    assert "secret" not in shown
+    assert "postgresql://ann:***@shop/sales" in shown
+    assert shown.endswith('--out runs/x"]')
+    assert config.document()["data"]["name"] == url  # what reads the data again
+    assert Config().shown() == Config().document()
 
 
 def dataset(name: str = "toy", own: bool = False) -> Dataset:

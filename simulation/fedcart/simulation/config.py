@@ -198,6 +198,14 @@ class Config:
         """The configuration as JSON: paths as text, infinity as 'inf'."""
         return plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
 
+    def shown(self) -> dict[str, Any]:
+        """`document` as results and reports may show it: a database URL without its password."""
+        from fedcart.shared.tables.source import shown
+
+        document = self.document()
+        document["data"]["name"] = shown(self.data.name)
+        return document
+
 
 def read_tables(path: Path) -> dict[str, Any]:
     """The tables of CONFIG.toml, or of the config.json that a run left."""

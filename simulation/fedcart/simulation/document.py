@@ -54,7 +54,7 @@ def write_run(
         "status": status,
         "rehearsal": trainings.plan.privacy is not None and trainings.around.seed is not None,
         "command": command,
-        "config": config.document(),
+        "config": config.shown(),
         "learner": {
             "name": trainings.plan.learner,
             "hyper_parameters": plain(trainings.plan.hyper_parameters),

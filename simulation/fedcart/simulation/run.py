@@ -310,8 +310,10 @@ def peak_rss() -> int:
 
 
 def shell_line(arguments: list[str]) -> str:
-    """A command as it can be typed again."""
-    return shlex.join(["fedcart", *arguments])
+    """A command as it can be typed again, but for passwords in database URLs: it stands in results and reports."""
+    from fedcart.shared.tables.source import shown
+
+    return shlex.join(["fedcart", *map(shown, arguments)])
 
 
 def with_directory(config: Config, directory: Path) -> Config:

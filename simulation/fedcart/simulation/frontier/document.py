@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedcart.simulation.frontier.buys import bought
-from fedcart.simulation.frontier.folder import Folder
+from fedcart.simulation.frontier.folder import Folder, common
 from fedcart.simulation.frontier.grid import Experiment
 from fedcart.simulation.frontier.results import Found, Json, cell_row, distinct, finite
 from fedcart.simulation.frontier.table import baseline_rows, learner_rows
@@ -28,7 +28,7 @@ def frontier_document(
         "status": "complete" if len(found) == len(folder.cells) else "incomplete",
         "title": experiment.title,
         "command": command,
-        "config": folder.document()["config"],
+        "config": common(experiment.base.shown()),
         "grid": grid(experiment),
         "versions": distinct(found, "versions"),
         "data": [data(one) for one in datasets(found)],

@@ -83,15 +83,9 @@ class Folder:
     def document(self) -> dict[str, Any]:
         """grid.json."""
         experiment = self.experiment
-        config = experiment.base.document()
-        config["output"]["dir"] = None
-        for key in ("learner", "seed"):
-            del config[key]
-        for key in ("epsilon", "trust"):
-            del config["privacy"][key]
         return {
             "schema": SCHEMA,
-            "config": config,
+            "config": common(experiment.base.document()),
             "contents": file_hashes(experiment.base.data),
             "settings": {name: plain(experiment.settings.get(name, {})) for name in experiment.learners},
             "cells": [cell.name for cell in self.cells],
@@ -143,3 +137,10 @@ class Folder:
     def close(self) -> None:
         """Let other processes in."""
         self._lock.close()
+
+
+def common(config: dict[str, Any]) -> dict[str, Any]:
+    """What all cells share of a configuration's document: all but what the grid says."""
+    shared = {key: value for key, value in config.items() if key not in ("learner", "seed")}
+    privacy = {key: value for key, value in config["privacy"].items() if key not in ("epsilon", "trust")}
+    return {**shared, "privacy": privacy, "output": {**config["output"], "dir": None}}
