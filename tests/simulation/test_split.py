@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedcart.shared.draws import draws
 from fedcart.shared.errors import ConfigError, DataError
 from fedcart.shared.interactions import DAY, NO_TIME, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
-from fedcart.simulation.draws import draws
 from fedcart.simulation.held_out import HeldOut
 from fedcart.simulation.split import RULES as SPLIT_RULES
 from fedcart.simulation.split import Split, make_split

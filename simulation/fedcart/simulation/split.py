@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fedcart.shared.draws import draws
 from fedcart.shared.errors import ConfigError, DataError
 from fedcart.shared.evaluation import Evaluation
 from fedcart.shared.interactions import BEHAVIOURS, Histories, Interactions, build_histories
 from fedcart.simulation.datasets.dataset import GivenSplit
-from fedcart.simulation.draws import draws
 from fedcart.simulation.held_out import HeldOut, held_out_pairs, sample_candidates
 from fedcart.simulation.split_rules import earlier_traces, latest_baskets, latest_events, same_visit
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fedcart.shared.draws import draws
 from fedcart.shared.interactions import DAY, NO_TIME, Interactions
-from fedcart.simulation.draws import draws
 
 TIES = 0x5B117
 """Purpose of the seeded draw among ties."""

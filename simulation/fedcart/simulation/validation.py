@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from fedcart.shared.draws import draws
 from fedcart.shared.interactions import BEHAVIOURS, DAY, Histories
 from fedcart.simulation import defaults
-from fedcart.simulation.draws import draws
 from fedcart.simulation.held_out import HeldOut
 from fedcart.simulation.partition import Partition
 from fedcart.simulation.split import Split, make_split

@@ -12,6 +12,7 @@ from fedcart.shared.learners.base import Block
 from fedcart.shared.learners.denoise import beside_the_diagonal, cut_by, denoised, directions
 from fedcart.shared.learners.gram import GRAM, Gram
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
+from fedcart.shared.learners.spectral.contribution import DAMPING, SOFTENING
 from fedcart.shared.learners.toy import toy_catalogue
 from fedcart.shared.privacy.grid import grid
 from fedcart.shared.privacy.terms import PrivacyTerms
@@ -116,12 +117,19 @@ def test_factors_rank_the_tail_too_and_are_finite_under_any_noise(epsilon):
 def test_factors_without_noise_are_directions_of_the_covariance():
     learner = Gram(model="factors", max_items=N, count_exponent=0.5)
     state = run_rounds(learner, [MemoryCustomers(HISTORIES)], toy_catalogue(N), 0, CUSTOMERS)
-    model = state.public["model"]
-    lengths = np.sqrt((model.astype(float) ** 2).sum(axis=0))
-    assert model.shape[0] == N
+    model, popularity = state.public["model"].astype(float), state.public["popularity"].astype(float)
+    z = learner.head_rows(HISTORIES, np.arange(N)).toarray()
+    gram = z.T @ z
+    covariance = gram - np.outer(popularity, popularity) / np.trace(gram)
+    undamped = model * (N * popularity[:, None] / popularity.sum() + SOFTENING) ** DAMPING
     assert 1 < model.shape[1] <= 64
-    assert np.abs(model).max() > 0
-    assert np.isfinite(lengths).all()
+    for column in undamped.T[:5]:
+        value = column @ covariance @ column / (column @ column)
+        assert value > 0
+        assert covariance @ column == pytest.approx(value * column, abs=1e-4 * value * np.linalg.norm(column))
+    lengths = np.linalg.norm(undamped, axis=0)
+    assert lengths[0] == pytest.approx(1.0, rel=1e-5)
+    assert (np.diff(lengths) <= 1e-6).all()
 
 
 @pytest.mark.parametrize("fields", [{"solve_regularization": 0.0}, {"popularity_weight": -1.0}])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CustomerSolver:
-    """x_u = argmin over x of the loss above, item factors [items, d] fixed; `gram` = items^T items."""
+    """x_u = argmin over x of the loss of `als`, item factors [items, d] fixed; `gram` = items^T items."""
 
     items: Float32Array
     unobserved_weight: float
