@@ -11,7 +11,7 @@ from fedcart.shared.errors import DataError
 from fedcart.shared.tables.options import TableOptions
 from fedcart.shared.tables.pairs import read_consents, read_map
 from fedcart.shared.tables.rows import CANCELLED, CODES, Rows, read_rows
-from fedcart.shared.tables.source import asks_for_new_rows
+from fedcart.shared.tables.source import asks_for_new_rows, shown
 
 DAY = 86_400
 
@@ -75,6 +75,29 @@ def test_a_database_is_asked_for_new_rows(tmp_path: Path, since_as: str) -> None
     assert later.earlier == 1  # a day more is asked for, and cut here
     last = read_rows(url, TableOptions(query=query, since_as=since_as, since=90 * DAY))  # type: ignore[arg-type]
     assert last.time.tolist() == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:secret@shop/sales",
+        "postgresql://ann:p@secret@shop/sales",
+        "postgresql://ann:p@x:secret@shop/sales",
+        "postgresql://ann:p?secret@shop/sales",
+        "postgresql://ann:p/secret@shop/sales",
+        "postgresql://ann:p#secret@shop/sales",
+        "postgresql://ann:secret@shop:port/sales",
+        "postgresql://ann@shop/sales?password=secret",
+        "nosuchsql://ann:p@secret@shop/sales",
+        "no such sql://ann:secret@shop/sales",
+    ],
+)
+def test_no_refusal_shows_a_password_however_it_is_written(url: str) -> None:
+    assert "secret" not in shown(url)
+    for query in (None, "SELECT 1"):
+        with pytest.raises(DataError) as caught:
+            read_rows(url.replace("shop", "127.0.0.1:1"), TableOptions(query=query))
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,6 +16,9 @@ from fedcart.shared.errors import DataError, did_you_mean
 from fedcart.shared.interactions import DAY
 from fedcart.shared.tables.failures import one_line, reading
 from fedcart.shared.tables.options import TableOptions
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 PARQUET = (".parquet", ".pq")
 _FORMATS = "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet) and database URLs can be read"
@@ -26,16 +30,28 @@ def is_url(source: str) -> bool:
 
 
 def shown(source: str) -> str:
-    """The source as errors and reports may show it: a URL without its password."""
+    """The source as errors and reports may show it: a URL without its password and without what follows a `?`.
+
+    Of a URL in which the password's end cannot be told, the dialect alone.
+    """
     if not is_url(source):
         return source
+    url = _database(source)
+    if url is None:
+        return source.split("://")[0] + "://..."
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _database(source: str) -> URL | None:
+    """The URL's parts; None where it is none, or an `@` in its password makes a host of the password's end."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(source).render_as_string(hide_password=True)
+        url = make_url(source)
     except (ArgumentError, ValueError):
-        return source.split("://")[0] + "://..."
+        return None
+    return None if "@" in (url.host or "") else url
 
 
 def read_frame(source: str, options: TableOptions) -> pd.DataFrame:
@@ -123,8 +139,11 @@ def _query(url: str, options: TableOptions) -> pd.DataFrame:
     name = shown(url)
     if not options.query:
         raise DataError(f"{name}: a database URL needs a query; nothing was read", "query = 'SELECT ...'")
+    parsed = _database(url)
+    if parsed is None:
+        hint = "dialect+driver://user:password@host/database; in the password @ is %40, : is %3A, / is %2F"
+        raise DataError(f"{name}: not a database URL; nothing was read", hint)
     try:
-        parsed = sqlalchemy.engine.make_url(url)
         if parsed.get_backend_name() == "sqlite" and not _sqlite_exists(parsed.database):
             raise DataError(f"{name}: the database file {parsed.database} does not exist; nothing was read")
         engine = sqlalchemy.create_engine(parsed)
