@@ -30,6 +30,8 @@ SHARE = 0.02
 """Of the run's rho, unless [privacy] bounds.metrics says otherwise."""
 LEAVE_OUT = ("leave-one-out", "last-basket")
 """Rules whose new items have no trace in training; so new items are ranked among untouched items."""
+LEAST_OVER_NOISE = 5.0
+"""Customers measured, in standard deviations of the noise, below which a ratio says nothing."""
 CUSTOMERS_AT_ONCE = 1024
 
 
@@ -128,10 +130,10 @@ def with_evaluation(rounds: tuple[Round, ...]) -> tuple[Round, ...]:
     return (*rounds, Round(len(rounds), STAGE, (Release(name=METRICS, shape=(3,)),)))
 
 
-def with_metrics_bound(bounds: Mapping[str, Bound], share: float = SHARE) -> dict[str, Bound]:
-    """A learner's bounds and that of `metrics`, whose rho is `share` of all of them."""
+def with_metrics_bound(bounds: Mapping[str, Bound]) -> dict[str, Bound]:
+    """A learner's bounds and that of `metrics`, whose rho is `SHARE` of all of them."""
     others = sum(bound.share for bound in bounds.values())
-    return {**bounds, METRICS: Bound(clip_norm=CLIP, share=others * share / (1 - share))}
+    return {**bounds, METRICS: Bound(clip_norm=CLIP, share=others * SHARE / (1 - SHARE))}
 
 
 def document(evaluation: Evaluation | None) -> dict[str, Any] | None:
@@ -174,7 +176,3 @@ class FederatedMetrics:
     def document(self) -> dict[str, Any]:
         """As run.json holds it."""
         return {**self.values, "n": self.n, "standard_error": dict(self.standard_error)}
-
-
-LEAST_OVER_NOISE = 5.0
-"""Customers measured, in standard deviations of the noise, below which a ratio says nothing."""
