@@ -17,7 +17,7 @@ from fedcart.shared.errors import ProtocolError, RoundFailed
 from fedcart.shared.flower_compat import Grid, RecordDict
 from fedcart.shared.identity import Identity
 from fedcart.shared.learners.base import Round, State
-from fedcart.shared.roster import ROSTER, Roster, pins_of
+from fedcart.shared.roster import KEY, ROSTER, Roster, pins_of
 from fedcart.shared.secagg.aggregator import Aggregator
 from fedcart.shared.secagg.collection import RoundSum
 from fedcart.shared.secagg.journal_file import FileJournal
@@ -34,7 +34,7 @@ from fedcart.shared.secagg_wire import (
 from fedcart.shared.storage import named_failures, replace_bytes
 from fedcart.shared.wire import state_bytes
 
-KEY, JOURNAL, TRANSCRIPTS = Path("keys") / "coordinator.key", "coordinator.journal", "transcript"
+JOURNAL, TRANSCRIPTS = "coordinator.journal", "transcript"
 PINS = "pins.json"
 UNREACHED = ("NodeUnavailable", "NoReply", "NotSent")
 """Failures after which a store may still hold its secrets; after any other its epoch may be over."""

@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from fedcart.server.exchange import Replies, gather
-from fedcart.server.masked_sums import KEY, TRANSCRIPTS
+from fedcart.server.masked_sums import TRANSCRIPTS
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.canonical import canonical_bytes, content_hash
 from fedcart.shared.errors import ConfigError, DataError, ProtocolError
 from fedcart.shared.flower_compat import Grid, RecordDict
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.receipts import Receipt, SignedHead
-from fedcart.shared.roster import ROSTER, Roster
+from fedcart.shared.roster import KEY, ROSTER, Roster
 from fedcart.shared.storage import append_line, named_failures, replace_bytes
 from fedcart.shared.wire import RECEIPT_ACTION, read_head, write_receipts
 

@@ -23,7 +23,8 @@ from fedcart.shared.secagg.masks import Bits
 from fedcart.shared.secagg.pins import HASH, Pins
 from fedcart.shared.storage import named_failures, replace_bytes
 
-ROSTER = "roster.json"
+ROSTER, KEY = "roster.json", Path("keys") / "coordinator.key"
+"""In a run's directory; the key is at the coordinator only."""
 VERSION = 1
 MOST_EPOCH_ROUNDS = 64
 """R is no more: KEYS and BOXES grow with R, and a store that missed them sits out R rounds."""

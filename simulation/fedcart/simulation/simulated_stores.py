@@ -15,7 +15,6 @@ from fedcart.client.gate import Surroundings
 from fedcart.client.ledger_files import LEDGERS, key_path, ledger_path
 from fedcart.client.masking import LedgerHead, StoreMasks
 from fedcart.client.witness import pinned_coordinator
-from fedcart.server.masked_sums import KEY as COORDINATOR_KEY
 from fedcart.server.masked_sums import TRANSCRIPTS
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.catalogue import Catalogue
@@ -26,6 +25,7 @@ from fedcart.shared.plan import Plan, exact
 from fedcart.shared.policy import simulated
 from fedcart.shared.privacy.accounting import dearest_charge
 from fedcart.shared.privacy.keystream import fresh
+from fedcart.shared.roster import KEY as COORDINATOR_KEY
 from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.secagg.graph import reach_of
 from fedcart.simulation.config import EngineConfig

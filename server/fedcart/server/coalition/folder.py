@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fedcart.server.masked_sums import KEY
 from fedcart.server.tls_files import AUTHORITY, make_authority, make_server
 from fedcart.shared.agreement import CATALOGUE
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, DataError
 from fedcart.shared.identity import Identity, fingerprint
 from fedcart.shared.invitation import TOKEN_BYTES, Invitation
+from fedcart.shared.roster import KEY
 from fedcart.shared.storage import named_failures, replace_bytes, sync_directory
 
 ABOUT, MEMBERS, TLS, PLANS, PUBLISHED = "coalition.json", "members.json", "tls", "plans", "published"

@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 
 from fedcart.server.coalition.folder import PLANS, PUBLISHED, CoalitionFolder
-from fedcart.server.masked_sums import KEY
 from fedcart.server.plan_file import read_plan, write_plan
 from fedcart.shared.canonical import content_hash
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.interactions import DAY
 from fedcart.shared.plan import Plan
-from fedcart.shared.roster import ROSTER, Roster
+from fedcart.shared.roster import KEY, ROSTER, Roster
 from fedcart.shared.storage import replace_bytes
 
 PLAN_FILE = "plan.toml"
