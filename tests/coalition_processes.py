@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from coalition_kit import until
+from coalition_kit import ITEMS, free_port, until, write_sales
 from fedcart.client.membership.demo import Demo
 from fedcart.client.store_folder import StoreFolder
 from fedcart.server.checkpoint import read_lines
@@ -42,31 +39,24 @@ class Coalition:
     """Five stores and their coordinator, each a process, of which any may be killed and started again."""
 
     def __init__(self, place: Path) -> None:
-        rng = np.random.default_rng(3)
-        rows = ["customer,item,time,store"]
-        for store in FIVE:
-            for customer in range(12):
-                rows += [
-                    f"{store}{customer},item{item},2026-01-{1 + int(rng.integers(28)):02d},{store}"
-                    for item in rng.choice(20, 5, replace=False)
-                ]
-        (place / "sales.csv").write_text("\n".join(rows) + "\n")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        catalogue = Catalogue(tuple(f"item{i}" for i in range(20)), "given")
+        write_sales(place / "sales.csv", FIVE)
         self.place = place
-        self.folder = create_coalition(place / "demo", catalogue, ["127.0.0.1"], port)
+        self.folder = create_coalition(place / "demo", Catalogue(ITEMS, "given"), ["127.0.0.1"], free_port())
         self.paths = self.folder.invite(FIVE, place)
         self.seed = 0
         self.running: dict[str, subprocess.Popen[str]] = {}
         self.stores: dict[str, StoreFolder] = {}
 
     def start(self, name: str, *words: str) -> subprocess.Popen[str]:
-        log = (self.place / f"{name}.log").open("a")
-        command = [sys.executable, "-m", "fedcart.shared", *words]
-        made = subprocess.Popen(command, cwd=self.place, text=True, stdout=log, stderr=log, start_new_session=True)
-        self.running[name] = made
-        return made
+        """`fedcart` with these words, its output in NAME.log."""
+        return self.python(name, "-m", "fedcart.shared", *words)
+
+    def python(self, name: str, *words: str) -> subprocess.Popen[str]:
+        with (self.place / f"{name}.log").open("a") as log:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, *words], cwd=self.place, text=True, stdout=log, stderr=log, start_new_session=True
+            )
+        return self.running[name]
 
     def serve(self) -> None:
         control = self.place / "demo" / "control"
@@ -79,11 +69,7 @@ class Coalition:
 
     def faulty_store(self, name: str, *fault: str) -> subprocess.Popen[str]:
         """FLOW, TIME, WHAT of tests/faulty_store.py."""
-        log = (self.place / f"{name}.log").open("a")
-        command = [sys.executable, str(FAULTY), str(self.stores[name].directory), *fault]
-        made = subprocess.Popen(command, cwd=self.place, text=True, stdout=log, stderr=log, start_new_session=True)
-        self.running[name] = made
-        return made
+        return self.python(name, str(FAULTY), str(self.stores[name].directory), *fault)
 
     def plan(self, seed: int, epsilon: float = 1.0) -> Path:
         """Another plan for the stores that are in now."""
