@@ -19,9 +19,10 @@ from fedcart.client.membership.coordinator import join, pin_coordinator
 from fedcart.client.membership.files import MemberFiles
 from fedcart.client.store_folder import create_store
 from fedcart.server.coalition import item_list
-from fedcart.server.coalition.control import CONTROL, question
+from fedcart.server.coalition.control import CONTROL, is_served, question
 from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
 from fedcart.server.coalition.runs import RUNS, Runs
+from fedcart.server.coalition.service import Service
 from fedcart.server.coalition.watch import Counters, Watch
 from fedcart.server.tls_files import AUTHORITY, expires
 from fedcart.shared.catalogue import Catalogue
@@ -150,6 +151,10 @@ def test_a_served_coalition_renews_is_watched_and_lets_a_store_leave(
                 context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
             ):
                 return x509.load_der_x509_certificate(secure.getpeercert(True) or b"").serial_number
+
+        with pytest.raises(ConfigError, match="is served already"):
+            Service(folder, "127.0.0.1", 0)
+        assert is_served(folder.directory)
 
         before = serial()
         assert run(["coalition", "renew", place, "--json"]) == 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fedcart.client.membership.coordinator import join, pin_coordinator
@@ -66,10 +67,10 @@ class Demo:
             files = MemberFiles(folder)
             if new:
                 pin_coordinator(files.policy_file, invitation.coordinator_key)
-                text = files.policy_file.read_text()
-                text = text.replace("known_stores = []", f"known_stores = {known!r}".replace("'", '"'))
-                replace_bytes(files.policy_file, text.replace("auto = false", "auto = true").encode())
-                files.policy_file.chmod(0o600)
+                told = json.dumps(known)
+                change(
+                    files.policy_file, {"known_stores = []": f"known_stores = {told}", "auto = false": "auto = true"}
+                )
             if not files.membership_file.exists():
                 join(files, invitation)
             policy = folder.policy()
@@ -91,8 +92,7 @@ class Demo:
         if number >= len(shops):
             raise DataError(f"{data} holds {len(shops)} stores, and {number + 1} are invited; nothing was joined")
         folder, _ = create_store(place, source=str(data.resolve()), coalition=invitation.coalition)
-        text = (place / STORE).read_text().replace('# store = "North"', f'store = "{shops[number]}"')
-        replace_bytes(place / STORE, text.encode())
+        change(place / STORE, {'# store = "North"': f"store = {json.dumps(shops[number])}"})
         return folder, True
 
     def _table(self) -> Path:
@@ -110,6 +110,21 @@ class Demo:
                 ) from None
             maker.make_tables(made.parent)
         return made
+
+
+def change(path: Path, lines: Mapping[str, str]) -> None:
+    """Put another line in the place of each, in a file of the store's owner alone.
+
+    Raises:
+      ConfigError: one is not there exactly once; the file was not changed.
+    """
+    text = path.read_text(encoding="utf-8")
+    for before, after in lines.items():
+        if text.count(before) != 1:
+            raise ConfigError(f"{path}: {text.count(before)} places say {before!r}, not one; it was not changed")
+        text = text.replace(before, after)
+    replace_bytes(path, text.encode())
+    path.chmod(0o600)
 
 
 def shops_of(table: Path) -> list[str]:

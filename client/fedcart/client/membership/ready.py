@@ -1,7 +1,8 @@
 """Read what is new at the store's source and write the records of a plan's run, in a process of its own.
 
 Reading tables takes some 250 MB (pandas, pyarrow) that a process never gives back; a store that waits for messages
-should be small. So the node's process starts this one and forgets it.
+should be small. So the node's process starts this one and forgets it. What goes wrong is told without what stands in
+the data: a refusal of rows quotes customers' ids, and the node's process logs what it is told.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def make_ready(home: Path, place: Path) -> None:
     """Make the store in `home` ready for the plan in `place`, in a child process.
 
     Raises:
-      DataError: it failed; the reason is the child's own line.
+      DataError: it failed; the reason is the child's own line, which quotes no row.
     """
     _run("records", home, place)
 
@@ -60,10 +61,17 @@ def _main(what: str, home: str, place: str) -> int:
             models.use_model(StoreFolder.open(Path(home)), place)
         else:
             write_records(Path(home), Path(place))
-    except FedcartError as error:
-        print(error.message, file=sys.stderr)
-        return error.exit_code
+    except Exception as error:
+        print(without_rows(error, home), file=sys.stderr)
+        return error.exit_code if isinstance(error, FedcartError) else 1
     return 0
+
+
+def without_rows(error: Exception, home: str) -> str:
+    """What may be logged of an error: of one that can quote rows its class alone."""
+    if isinstance(error, FedcartError) and not isinstance(error, DataError):
+        return error.message
+    return f"{type(error).__name__}; `fedcart store check {home}` says more"
 
 
 if __name__ == "__main__":

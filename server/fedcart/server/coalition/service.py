@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcart.server.checkpoint import load_checkpoint
-from fedcart.server.coalition.control import Control, Say
+from fedcart.server.coalition.control import Control, Say, is_served
 from fedcart.server.coalition.doors import RUN_MODEL, Doors, approvals
 from fedcart.server.coalition.folder import MEMBERS, CoalitionFolder
 from fedcart.server.coalition.runs import Runs
@@ -19,7 +19,7 @@ from fedcart.server.coalition.watch import Counters, Watch
 from fedcart.server.listener import Guard, Listener, Members, server_context
 from fedcart.server.tls_files import SERVER, SERVER_KEY, expires
 from fedcart.shared.agreement import PLAN, Agreement
-from fedcart.shared.errors import DataError, FedcartError, ProtocolError
+from fedcart.shared.errors import ConfigError, DataError, FedcartError, ProtocolError
 from fedcart.shared.flower_compat import SUPERLINK_NODE_ID, Context, RecordDict, UserConfig
 from fedcart.shared.flower_compat.link import Link
 from fedcart.shared.json_log import FIELDS
@@ -48,8 +48,11 @@ class Service:
           watch_port: of loopback, for /health and /metrics; None = none, 0 = any.
 
         Raises:
+          ConfigError: another process serves this coalition: it would lose its runs and its operator to this one.
           InputError: the address cannot be bound, or the certificate cannot be used.
         """
+        if is_served(folder.directory):
+            raise ConfigError(f"{folder.directory} is served already; nothing was started", "stop that server first")
         self._folder, self._link, self._members = folder, Link(), Members()
         self._lock, self._running = threading.Lock(), threading.Lock()
         self._seen: object = None
