@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from fedcart.client.ledger_files import ledger_path
 from fedcart.server.checkpoint import read_lines
+from fedcart.server.returns import EARLY_TRIES
 from fedcart.shared.errors import RoundFailed
 from fedcart.shared.flower_compat import SimulationRuntime
 from fedcart.shared.secagg.pins import Pins
@@ -104,14 +107,59 @@ def test_drops_after_the_upload_change_nothing(tmp_path: Path, learner: str, flo
 
 
 @pytest.mark.parametrize("flow", ["keys", "boxes", "deliver"])
-def test_a_store_that_misses_a_flow_of_the_epoch_sits_it_out(tmp_path: Path, flow: str) -> None:
+def test_a_store_that_misses_a_flow_of_the_epoch_is_in_the_next_which_begins_at_once(tmp_path: Path, flow: str) -> None:
     plain, masked = both(tmp_path, "mf", 5)
-    plain.run(lambda store, *_: Fault("drop") if store == 2 else None)
+    plain.run(lambda store, round_index, _: Fault("drop") if (store, round_index) == (2, 0) else None)
     masked.run(
         lambda store, round_index, _: Fault("drop", flow=flow) if (store, round_index) == (2, 0) else None  # type: ignore[arg-type]
     )
     assert final_hash(masked.directory) == final_hash(plain.directory)
-    assert [line["stores"] for line in read_lines(masked.directory)] == [4, 4]
+    assert [line["stores"] for line in read_lines(masked.directory)] == [4, 5]
+    assert [[one.release for one in rounds] for rounds in audited(masked)] == [[0], [1]]
+
+
+def restarts(secure: SecureRun, when: Callable[[int, int], bool]) -> FaultHook:
+    """Stores lose all that they have in memory just before the first message of a round for which `when` is true."""
+    done = set()
+
+    def hook(store: int, round_index: int, attempt: int) -> None:
+        if when(store, round_index) and (store, round_index, attempt) not in done:
+            done.add((store, round_index, attempt))
+            if store in secure.around.masks:
+                secure.around.masks.pop(store).close()
+
+    return hook
+
+
+def test_a_store_that_restarts_misses_one_round_and_is_back_in_an_epoch_begun_for_it(tmp_path: Path) -> None:
+    more = {"sweeps": 6}
+    plain, masked = (SecureRun(tmp_path / name, 5, "als", name == "masked", more=more) for name in ("plain", "masked"))
+    plain.run(lambda store, round_index, _: Fault("drop") if (store, round_index) == (2, 2) else None)
+    masked.run(restarts(masked, lambda store, round_index: (store, round_index) == (2, 2)))
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+    count = len(masked.agreement.rounds)
+    assert [line["stores"] for line in read_lines(masked.directory)] == [5, 5, 4] + [5] * (count - 3)
+    assert [[one.release for one in rounds] for rounds in audited(masked)] == [[0, 1, 2], list(range(3, count))]
+    with masked.around(str(masked.directory), 2).open_ledger() as ledger:
+        name = [round_.charges[0].name for round_ in masked.agreement.rounds]
+        charged = [ledger.was_charged(masked.agreement.plan_hash, i, 0, name[i]) for i in range(count)]
+    assert charged == [True, True, False] + [True] * (count - 3)
+
+
+def test_a_store_that_keeps_restarting_begins_no_epoch_more_than_every_few_rounds(tmp_path: Path) -> None:
+    secure = SecureRun(tmp_path, 5, "als", more={"sweeps": 10})
+    secure.run(restarts(secure, lambda store, round_index: store == 2 and round_index > 0))
+    begun = [rounds[0].release for rounds in audited(secure)]
+    assert len(begun) > 1
+    assert all(later - before >= EARLY_TRIES for before, later in itertools.pairwise(begun[1:]))
+    assert min(line["stores"] for line in read_lines(secure.directory)) == 4
+
+
+def test_for_a_store_that_always_refuses_one_epoch_is_begun_and_no_more(tmp_path: Path) -> None:
+    secure = SecureRun(tmp_path, 5, "als", more={"sweeps": 10})
+    secure.run(lambda store, *_: Fault("raise") if store == 2 else None)
+    assert [rounds[0].release for rounds in audited(secure)] == [0, 1]
+    assert {line["stores"] for line in read_lines(secure.directory)} == {4}
 
 
 @pytest.mark.parametrize("kind", ["silent", "raise", "corrupt", "duplicate", "foreign", "delay"])

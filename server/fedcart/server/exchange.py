@@ -27,6 +27,8 @@ ORDERED = 0.8
 """Share of the deadline during which replies are waited for in the order of the nodes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.25
 """Seconds between two looks for a reply: doubling from the first to the longest, or to 1 % of the deadline."""
+UNREACHED = ("NodeUnavailable", "NoReply", "NotSent")
+"""Failures after which a store may still hold its secrets of an epoch; after any other they may be gone."""
 
 
 @dataclass

@@ -6,11 +6,13 @@ few stores in any flow fail the round before anything is opened; the next try ha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedcart.server.exchange import Outcome, Replies, Take, gather
+from fedcart.server.exchange import UNREACHED, Outcome, Replies, Take, gather
+from fedcart.server.returns import Returns
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.canonical import model_hash
 from fedcart.shared.errors import ProtocolError, RoundFailed
@@ -34,10 +36,10 @@ from fedcart.shared.secagg_wire import (
 from fedcart.shared.storage import named_failures, replace_bytes
 from fedcart.shared.wire import state_bytes
 
+log = logging.getLogger("fedcart.rounds")
+
 JOURNAL, TRANSCRIPTS = "coordinator.journal", "transcript"
 PINS = "pins.json"
-UNREACHED = ("NodeUnavailable", "NoReply", "NotSent")
-"""Failures after which a store may still hold its secrets; after any other its epoch may be over."""
 Add = Callable[[bytes], int]
 
 
@@ -98,6 +100,7 @@ class MaskedSums:
         self._grid, self._agreement, self._deadline_s = grid, agreement, deadline_s
         self._heard = heard
         self._epoch: _Epoch | None = None
+        self._returns = Returns(self._pins.identities)
         self._journal = FileJournal(directory / JOURNAL)
 
     def ask(self, round_: Round, state: State, attempt: int, nodes: Collection[int], least: int) -> Outcome:
@@ -145,6 +148,7 @@ class MaskedSums:
             if self._heard is not None:
                 self._heard(node, content)
             begun.add(vector, word)
+            self._returns.uploaded(node)
             now.outcome.upload_bytes += vector.nbytes + len(word)
 
         raw = begun.train_request()
@@ -156,12 +160,17 @@ class MaskedSums:
     # --- an epoch of keys
 
     def _ready(self, now: _Try, nodes: Collection[int]) -> _Epoch:
-        """The epoch in hand, or the next one where its rounds are used up or too few stores are left in it."""
+        """The epoch in hand, or the next one: where its rounds are used up, too few stores are left in it, or a store
+        that is there again takes no part in it."""
         epoch, floor = self._epoch, self._pins.cohort.min_survivors
         if epoch is not None and epoch.next_round < self._pins.rounds:
             left = epoch.aggregator.boxes.keys() - epoch.away
             if len(left) >= floor:
-                return epoch
+                taking = {epoch.nodes[store] for store in left}
+                back = self._returns.call(epoch.aggregator.epoch + 1, nodes, taking)
+                if not back:
+                    return epoch
+                log.info("stores there again: %d; the next epoch of keys begins", len(back))
         self._save()
         self._epoch = None
         epoch = _Epoch(Aggregator(self._pins, self._identity, self._journal))
@@ -174,7 +183,8 @@ class MaskedSums:
 
         request = entered.keys_request()
         now.outcome.download_bytes += len(nodes) * len(request)
-        self._gather(now, "keys", dict.fromkeys(nodes, write_query(request)), add_keys)
+        replies = self._gather(now, "keys", dict.fromkeys(nodes, write_query(request)), add_keys)
+        self._returns.entered(entered.epoch, entered.keys, replies.failures)
         self._query(now, epoch, "boxes", dict.fromkeys(entered.keys, entered.boxes_request()), entered.add_boxes)
         deliveries = {store: entered.delivery(store) for store in entered.boxes}
         self._query(now, epoch, "deliver", deliveries, None)

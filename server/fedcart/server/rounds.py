@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fedcart.server.checkpoint import Checkpoint, load_checkpoint, mend_lines, save_checkpoint
-from fedcart.server.exchange import LONGEST_PAUSE, Outcome, exchange
-from fedcart.server.masked_sums import UNREACHED, MaskedSums
+from fedcart.server.exchange import LONGEST_PAUSE, UNREACHED, Outcome, exchange
+from fedcart.server.masked_sums import MaskedSums
 from fedcart.server.witness import Witness, context_of
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import ConfigError, ProtocolError, RoundFailed
