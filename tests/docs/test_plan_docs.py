@@ -95,7 +95,7 @@ def _set(*path: Any, value: Any) -> Callable[[Json], None]:
         _set("privacy", "epsilon", value=4.0),
         _set("privacy", "epsilon", value="4e0"),
         _set("privacy", "delta", value="-0.1"),
-        _set("privacy", "overlap", value="weights"),
+        _set("privacy", "overlap", value="shared"),
         _set("privacy", "bounds", "gram", "clip_norm", value="nan"),
         _set("hyper_parameters", "shrink", value=0.5),
         _set("rounds", 0, "releases", 0, "kind", value="trained?"),

@@ -190,7 +190,7 @@ def test_an_opt_out_leaves_the_datas_own_split_too() -> None:
         ((), None, "column", "pair", "knows no shops"),
         (SHOPS, 4, "column", "pair", "4 stores asked for, toy knows 3"),
         (SHOPS, 0, "column", "pair", "0 stores"),
-        (SHOPS, None, "column", "weights", "overlap 'weights'"),
+        (SHOPS, None, "column", "share", "overlap 'share'"),
         ((), 3, "random", "pair", "3 stores for 2 customers"),
         ((), 0, "random", "pair", "0 stores"),
         ((), 1, "customer", "pair", "makes 2 stores, not 1"),

@@ -94,11 +94,6 @@ def test_a_run_without_it_has_no_such_release(table, tmp_path):
     assert "Measured by the stores" not in headline(found).text
 
 
-def test_overlap_weights_is_not_built_and_says_so(table, tmp_path):
-    with pytest.raises(ConfigError, match="overlap"):
-        config(table, tmp_path / "run", **{"privacy.overlap": "weights"})
-
-
 def test_a_baseline_that_knows_released_popularity_stands_beside_them(table, tmp_path):
     found = simulate(config(table, tmp_path / "run", **{"evaluate.baselines": ["recent"]})).document
     assert found["metrics"]["in_stores"]["measured"] == "federated"

@@ -131,6 +131,7 @@ def with_noise(
     masked: Bits | None = None,
 ) -> Mapping[str, Array]:
     """Charge, add up, clamp where words of 32 bits come next, add noise, record."""
+    parted = _parted(agreement, customers)
     with around.open_ledger() as ledger:
         paid = _PaidRound(ledger, agreement, round_, attempt, around)
         if round_.step is not None:
@@ -138,7 +139,7 @@ def with_noise(
             for wanted in round_.charges:
                 paid.record(wanted, *(parameters[lane.name] for lane in round_.releases))
             return parameters
-        sums = ClippedSums(round_.releases)
+        sums = ClippedSums(round_.releases, parted=parted)
         agreement.learner.contribute(state, round_, customers, sums)
         totals = sums.units()
         for wanted in round_.releases:
@@ -148,6 +149,21 @@ def with_noise(
             paid.add_noise(wanted, totals[wanted.name])
             paid.record(wanted, totals[wanted.name])
     return totals
+
+
+def _parted(agreement: Agreement, customers: Customers) -> bool:
+    """Whether each customer has only a part of the clip; asked before anything is charged."""
+    terms = agreement.plan.privacy
+    if terms is None or terms.overlap != "weights":
+        return False
+    first = next(iter(customers.blocks(1)), None)
+    if first is not None and first.histories.parts is None:
+        raise PrivacyRefused(
+            "the plan's overlap is weights, and this store does not know its customers' parts of the clip; nothing was "
+            "charged or released",
+            "overlap pair or declared needs no linkage",
+        )
+    return True
 
 
 class _PaidRound:

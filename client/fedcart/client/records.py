@@ -27,7 +27,9 @@ from fedcart.shared.storage import FileVersion, file_version, named_failures, re
 
 RECORDS = "records"
 LOCAL = "local"
-_ARRAYS = tuple(f.name for f in fields(Histories) if f.name != "items_total")
+_ARRAYS = tuple(f.name for f in fields(Histories) if f.name not in ("items_total", "parts"))
+_PARTS = "parts"
+"""Only there when customers' parts of a clip are known."""
 _ABOUT = "about.json"
 OLD = f".{RECORDS}.old"
 
@@ -81,6 +83,8 @@ def _prepare(directory: Path, histories: Histories, offsets: npt.NDArray[np.int6
         part.mkdir(parents=True)
         for name in _ARRAYS:
             np.save(part / f"{name}.npy", getattr(histories, name), allow_pickle=False)
+        if histories.parts is not None:
+            np.save(part / f"{_PARTS}.npy", histories.parts, allow_pickle=False)
         np.save(part / "stores.npy", offsets, allow_pickle=False)
     replace_bytes(part / _ABOUT, canonical_bytes({"items_total": histories.items_total}))
     return part
@@ -113,7 +117,11 @@ def _same(records: Path, histories: Histories, offsets: npt.NDArray[np.int64]) -
     if not (records / _ABOUT).exists():
         return False
     found, stores = _open(str(records), file_version(f"{records}/{_ABOUT}"))
+    if (found.parts is None) != (histories.parts is None):
+        return False
     pairs = [(getattr(found, name), getattr(histories, name)) for name in _ARRAYS] + [(stores, offsets)]
+    if found.parts is not None and histories.parts is not None:
+        pairs.append((found.parts, histories.parts))
     return found.items_total == histories.items_total and all(
         old.dtype == new.dtype and old.shape == new.shape and old.tobytes() == new.tobytes() for old, new in pairs
     )
@@ -172,5 +180,7 @@ def _open(place: str, version: FileVersion) -> tuple[Histories, npt.NDArray[np.i
     with named_failures(records, "read"):
         about = json.loads((records / _ABOUT).read_bytes())
         arrays = {name: np.asarray(np.load(records / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS}
+        if (records / f"{_PARTS}.npy").exists():
+            arrays[_PARTS] = np.asarray(np.load(records / f"{_PARTS}.npy", mmap_mode="r"))
         offsets = np.load(records / "stores.npy", allow_pickle=False)
     return Histories(about["items_total"], **arrays), offsets

@@ -26,7 +26,7 @@ from fedcart.shared.installed import installed_app_hash
 from fedcart.shared.plan import Plan, Trust, build_learner, hyper_parameters
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import auto_delta
-from fedcart.shared.privacy.terms import Bound, Overlap, PrivacyTerms, with_changes
+from fedcart.shared.privacy.terms import Bound, PrivacyTerms, with_changes
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
 from fedcart.shared.storage import named_failures, replace_bytes, sync_directory
 
@@ -39,7 +39,7 @@ class PrivacyFile:
     customers_bound: int = number(dataclasses.MISSING, at_least=1)
     epsilon: float | None = None
     delta: float | Literal["auto"] = "auto"
-    overlap: Overlap = "pair"
+    overlap: Literal["pair", "declared"] = "pair"
     colluders: int | None = None
     min_survivors: int | None = None
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

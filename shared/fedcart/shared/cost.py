@@ -183,7 +183,7 @@ def plan_cost(plan: Plan, rounds: Sequence[Round], *, opinions: bool = True) -> 
         in_stores={
             k: epsilon(overlap_rho(rho, k, own_noise=plan.trust == "local"), terms.delta)
             for k in OVERLAPS
-            if k <= plan.participants
+            if k <= plan.participants and terms.overlap != "weights"
         },
         opinions=second_opinions(plan, rounds, terms.delta) if opinions else None,
         **common,

@@ -8,6 +8,11 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 
 from fedcart.shared.cost import ACCOUNTANT, Cost, ReleaseCost, RoundCost
 
+UNITS = {
+    "pair": "customer_store_pair",
+    "declared": "customer, who declares one home store",
+    "weights": "customer, whose stores divide one clip by a linkage that is trusted",
+}
 HEADINGS = ("round", "release", "words", "bytes", "clip", "D", "noise", "a store's", "rho", "eps alone", "eps so far")
 
 
@@ -78,7 +83,7 @@ def _facts(cost: Cost) -> Iterator[tuple[str, str]]:
     else:
         yield "epsilon", f"{rounded(cost.epsilon)} at delta {cost.delta:g} ({ACCOUNTANT}; promised: {cost.promised:g})"
         yield "attempts", _attempts(cost)
-        unit = "customer_store_pair" if cost.overlap == "pair" else "customer, who declares one home store"
+        unit = UNITS[cost.overlap or "pair"]
         yield "unit", f"{unit}; at most {cost.customers_bound:,} customers"
         several = ", ".join(f"{rounded(value)} in {stores}" for stores, value in (cost.in_stores or {}).items())
         if several:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fedcart.shared import metrics
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ProtocolError
-from fedcart.shared.interactions import BEHAVIOURS, Histories
+from fedcart.shared.interactions import BEHAVIOURS, WHOLE, Histories
 from fedcart.shared.learners.base import Block, Customers, Learner, LocalTable, Round, Scorer, State, Sums, Totals
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.terms import Bound
@@ -86,6 +86,9 @@ class Measuring:
         scorer = self._inner.scorer(state, self._catalogue)
         for block in measured.blocks(CUSTOMERS_AT_ONCE):
             rows = measured_rows(scorer, self._evaluation, block, measured.local, *measured.held_out(block))
+            parts = block.histories.parts
+            if parts is not None:  # a person counts once, over all their stores
+                rows *= (parts / WHOLE)[:, None]
             sums.rows(METRICS, block, csr_array(rows))
 
     def update(self, state: State, round_: Round, totals: Totals) -> State:

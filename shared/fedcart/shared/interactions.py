@@ -20,6 +20,8 @@ BEHAVIOURS = ("view", "favourite", "cart", "purchase", "rating")
 NO_TIME = int(np.iinfo(np.int64).min)
 """The time of an event whose source has none."""
 DAY = 86_400
+WHOLE = 1 << 20
+"""All of one clip, in the units of `Histories.parts`."""
 
 Rows = npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice
 
@@ -122,6 +124,8 @@ class Histories:
       weights: float32 [pairs], > 0: the sum of the pair's behaviour weights, or 1.
       behaviours: uint8 [pairs], bit b set = the customer showed behaviour b for the item.
       ages: float32 [pairs], days from the pair's latest event to the plan's `as_of`; NaN = no time.
+      parts: int32 [customers], how much of one clip each has here, of WHOLE: a person's parts at all stores add up to
+        at most WHOLE. None = nobody said (overlap `pair` or `declared`).
     """
 
     items_total: int
@@ -130,9 +134,12 @@ class Histories:
     weights: npt.NDArray[np.float32]
     behaviours: npt.NDArray[np.uint8]
     ages: npt.NDArray[np.float32]
+    parts: npt.NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         refuse_unknown_items(self.items, self.items_total)
+        if self.parts is not None and len(self.parts) != self.customers:
+            raise DataError(f"{len(self.parts)} parts of a clip for {self.customers} customers; nothing was read")
 
     @property
     def customers(self) -> int:
@@ -154,6 +161,7 @@ class Histories:
             self.weights[low:high],
             self.behaviours[low:high],
             self.ages[low:high],
+            None if self.parts is None else self.parts[start:stop],
         )
 
     def take(self, rows: npt.NDArray[np.int64]) -> Histories:
@@ -163,14 +171,25 @@ class Histories:
         np.cumsum(counts, out=indptr[1:])
         pairs = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], counts)
         return Histories(
-            self.items_total, indptr, self.items[pairs], self.weights[pairs], self.behaviours[pairs], self.ages[pairs]
+            self.items_total,
+            indptr,
+            self.items[pairs],
+            self.weights[pairs],
+            self.behaviours[pairs],
+            self.ages[pairs],
+            None if self.parts is None else self.parts[rows],
         )
 
     def only(self, kept: npt.NDArray[np.bool_]) -> Histories:
         """The same customers with the pairs where `kept` [pairs] is true."""
         indptr = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[self.indptr]
-        return Histories(
-            self.items_total, indptr, self.items[kept], self.weights[kept], self.behaviours[kept], self.ages[kept]
+        return replace(
+            self,
+            indptr=indptr,
+            items=self.items[kept],
+            weights=self.weights[kept],
+            behaviours=self.behaviours[kept],
+            ages=self.ages[kept],
         )
 
     def row_of_pair(self) -> npt.NDArray[np.int64]:

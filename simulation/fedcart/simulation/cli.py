@@ -35,7 +35,7 @@ stores would train on it."""
 @click.option("--size", type=click.Choice(["small", "default", "large"]), help="Of the marketplace.")
 @click.option("--stores", type=int, metavar="N", help="How many stores.")
 @click.option("--stores-by", metavar="HOW", help="auto, column, random, dirichlet:A or customer.")
-@click.option("--overlap", type=click.Choice(["pair", "declared"]), help="A person at several stores.")
+@click.option("--overlap", type=click.Choice(["pair", "declared", "weights"]), help="A person at several stores.")
 @click.option("--split", metavar="RULE", help="auto, leave-one-out, last-basket, time:YYYY-MM-DD or ncf.")
 @click.option("--learner", metavar="L", help="auto, popularity, gram, spectral, als, mf or ncf.")
 @click.option(

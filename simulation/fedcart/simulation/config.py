@@ -105,7 +105,7 @@ class PrivacyConfig:
     customers_bound: int | None = number(None, at_least=1)
     colluders: int | None = number(None, at_least=1)
     min_survivors: int | None = number(None, at_least=1)
-    overlap: Literal["pair", "declared"] = "pair"
+    overlap: Literal["pair", "declared", "weights"] = "pair"
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     rehearsal: bool = False
 

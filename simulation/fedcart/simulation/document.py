@@ -177,6 +177,10 @@ def comparisons() -> list[tuple[str, str]]:
     ]
 
 
+LINKAGE = (
+    "A person's stores share one clip by parts that the simulation knows; real stores need a linkage for them, and the "
+    "promise to a person holds only while their parts add up to at most one."
+)
 TIES = (
     "Which of a customer's latest events of the same time is held out is drawn by its row number in the data set, "
     "which another customer's absence would shift."
@@ -200,9 +204,11 @@ def privacy(trainings: Trainings, lines: list[dict[str, Any]]) -> dict[str, Any]
             uncovered.append(TIES)
         if trainings.around.seed is not None:
             uncovered.append("A rehearsal: whoever knows the seed can take the noise off again.")
+        if trainings.plan.privacy.overlap == "weights":
+            uncovered.append(LINKAGE)
         if trainings.bound_derived:
             uncovered.append("The bound on the number of customers was taken from the data.")
-    one_store_each = trainings.config.privacy.overlap == "declared" or trainings.partition.one_store_each
+    one_store_each = trainings.config.privacy.overlap in ("declared", "weights") or trainings.partition.one_store_each
     rounds = trainings.plan.rounds(trainings.catalogue)
     return privacy_table(
         trainings.plan,

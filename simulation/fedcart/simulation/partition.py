@@ -2,7 +2,8 @@
 
 People who opted out are left out of everything. After this step a *customer* is a person at one store, numbered
 store by store, as a real store would see it. With overlap `declared` a person counts at its one home store and its
-events elsewhere are left out; with `pair` a person in k stores is k customers, which know nothing of each other.
+events elsewhere are left out; with `pair` a person in k stores is k customers, which know nothing of each other; with
+`weights` they are k customers who share one clip, in equal parts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.errors import ConfigError, DataError
-from fedcart.shared.interactions import Interactions
+from fedcart.shared.interactions import WHOLE, Interactions
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, home_stores
 
 
@@ -37,6 +38,14 @@ class Partition:
     left_out: int = 0
     given_split: GivenSplit | None = None
 
+    def parts(self) -> npt.NDArray[np.int32]:
+        """[customers] each one's part of a person's clip, of WHOLE: equal at each of the person's stores, rounded down.
+
+        A person's parts depend on their own stores alone.
+        """
+        _, person, stores = np.unique(self.people, return_inverse=True, return_counts=True)
+        return (WHOLE // stores[person]).astype(np.int32)
+
     @property
     def one_store_each(self) -> bool:
         """Whether nobody is a customer of two stores."""
@@ -56,7 +65,7 @@ def partition(dataset: Dataset, count: int | None, by: str, overlap: str, seed: 
       by: `column` (the data's own shops, largest `count` of them), `random`, `dirichlet:A` (store sizes drawn
         from a symmetric Dirichlet with concentration A), `customer` (one store a person), or `auto` (column
         where the data knows shops, random elsewhere).
-      overlap: `pair` or `declared`; matters for `column` only.
+      overlap: `pair`, `declared` or `weights`; matters for `column` only.
     """
     if by == "auto":
         by = "column" if dataset.store_names else "random"
@@ -148,8 +157,8 @@ def _by_column(dataset: Dataset, count: int | None, overlap: str) -> Partition:
         at_home = kept.store == home[kept.customer]
         left_out += int((~at_home).sum())
         kept = kept.select(at_home)
-    elif overlap != "pair":
-        raise ConfigError(f"overlap {overlap!r} cannot be simulated", "known: pair, declared")
+    elif overlap not in ("pair", "weights"):
+        raise ConfigError(f"overlap {overlap!r} cannot be simulated", "known: pair, declared, weights")
     new_store = np.full(len(sizes), -1)
     new_store[chosen] = np.arange(wanted)
     inside = new_store[kept.store] >= 0

@@ -51,7 +51,7 @@ def released_popularity(
     (round_,) = alone.rounds(catalogue)
     (release,) = round_.releases
     state = learner.initial_state(catalogue, plan.seed)
-    sums = ClippedSums([release])
+    sums = ClippedSums([release], parted=plan.privacy.overlap == "weights")
     learner.contribute(state, round_, MemoryCustomers(train), sums)
     units = sums.units()[POPULARITY]
     keys = keystream.fresh if rehearsal is None else RehearsalKeys(rehearsal, POOLED)

@@ -156,6 +156,9 @@ def divide(config: Config, dataset: Dataset) -> Prepared:
         behaviour_weights=tuple(weights.values()),
         people=stores.people,
     )
+    if config.privacy.overlap == "weights":
+        train = dataclasses.replace(split.train, parts=stores.parts())
+        split = dataclasses.replace(split, train=train)
     if config.evaluate.share < 1:
         split = split.measure_some(round(len(split.held_out.measured) * config.evaluate.share), config.seed)
     split.refuse_too_few()

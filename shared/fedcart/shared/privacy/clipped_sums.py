@@ -2,6 +2,10 @@
 
 No customer moves a total by more than the grid's integer D, whatever its numbers are. Additions are exact, so the
 totals depend on no order, block size or machine. Noise is added after, by the gate; these totals never leave.
+
+With overlap `weights` a person's customers at several stores share one clip: each has a part w of it, the parts of a
+person add up to at most 1, and one factor of the customer's term is cut to w of its radius (`outer`, which is of degree
+2: to sqrt w). So the customer's term is at most w D long, and all of the person's, added up over the stores, D.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.errors import PrivacyRefused, ProtocolError
+from fedcart.shared.errors import ConfigError, PrivacyRefused, ProtocolError
+from fedcart.shared.interactions import WHOLE
 from fedcart.shared.learners.base import Block, Float64Array
 from fedcart.shared.privacy.grid import EXACT, Grid, grid
 from fedcart.shared.privacy.quantise import quantise_dense, quantise_rows
@@ -28,8 +33,11 @@ if TYPE_CHECKING:
 class ClippedSums:
     """Integer totals of one round at one store; see `fedcart.shared.learners.base.Sums` for the four sums."""
 
-    def __init__(self, releases: Sequence[Release]) -> None:
+    def __init__(self, releases: Sequence[Release], *, parted: bool = False) -> None:
         """Sums for `releases`, all of them clipped.
+
+        Args:
+          parted: whether each customer has only its part of the clip, `Histories.parts` (overlap `weights`).
 
         Raises:
           ConfigError: a release is not clipped or is no sum.
@@ -46,32 +54,45 @@ class ClippedSums:
         self._grids: Mapping[str, Grid] = {release.name: grid(release) for release in releases}
         self._sums = PlainSums([unclipped(release) for release in releases], finite=True)
         self._customers = dict.fromkeys(self._grids, 0)
+        self._parted = parted
 
     def rows(self, name: str, block: Block, x: csr_array) -> None:
         """Add sum_u q_u with |q_u| <= S."""
         release, found = self._count(name, block)
-        self._sums.rows(name, block, quantise_rows(x, release.clip_norm, found.radii[0]))
+        self._sums.rows(name, block, self._cut(block, x, release.clip_norm, found.radii[0]))
 
     def outer(self, name: str, block: Block, z: csr_array) -> None:
         """Add sum_u q_u q_u^T with |q_u| <= S; z_u is cut to the root of the release's bound on |z|^2."""
         release, found = self._count(name, block)
-        self._sums.outer(name, block, quantise_rows(z, math.sqrt(release.clip_norm), found.radii[0]))
+        self._sums.outer(name, block, self._cut(block, z, math.sqrt(release.clip_norm), found.radii[0], degree=2))
 
     def cross(self, name: str, block: Block, z: csr_array, a: Float64Array) -> None:
         """Add sum_u q_u p_u^T, z cut to norm 1 and a to the release's bound."""
         release, found = self._count(name, block)
-        cut = quantise_rows(z, 1.0, found.radii[0])
+        cut = self._cut(block, z, 1.0, found.radii[0])
         self._sums.cross(name, block, cut, quantise_dense(a, release.clip_norm, found.radii[1]))
 
     def per_item(self, name: str, block: Block, w: csr_array, u: Float64Array) -> None:
         """Add sum_u w_uj u_u or w_uj u_u u_u^T, the weights cut over the whole catalogue."""
         release, found = self._count(name, block)
-        weights = quantise_rows(w, release.weight_clip_norm, found.radii[0])
+        weights = self._cut(block, w, release.weight_clip_norm, found.radii[0])
         self._sums.per_item(name, block, weights, quantise_dense(u, release.clip_norm, found.radii[1]))
 
     def units(self) -> dict[str, npt.NDArray[np.int64]]:
         """The totals in units of each release's grid. They are exact, and not yet fit to leave."""
         return {name: self._grids[name].units(total) for name, total in self._sums.totals.items()}
+
+    def _cut(self, block: Block, x: csr_array, clip_norm: float, radius: int, degree: int = 1) -> csr_array:
+        """The first factor, in units; of degree 2 when the term is its square."""
+        if not self._parted:
+            return quantise_rows(x, clip_norm, radius)
+        parts = block.histories.parts
+        if parts is None:
+            raise PrivacyRefused(
+                "the plan gives a person's stores one clip, and this store does not know its customers' parts of it; "
+                "nothing was released"
+            )
+        return quantise_rows(x, clip_norm, radius, part_radii(parts, radius, degree))
 
     def _count(self, name: str, block: Block) -> tuple[Release, Grid]:
         """Refuse what the float64 accumulators could not add exactly."""
@@ -84,6 +105,22 @@ class ClippedSums:
                 "nothing was added"
             )
         return self._releases[name], self._grids[name]
+
+
+def part_radii(parts: npt.NDArray[np.int32], radius: int, degree: int = 1) -> npt.NDArray[np.int64]:
+    """[customers] floor(radius w), or floor(radius sqrt w) of degree 2, with w = parts / WHOLE; in exact integers.
+
+    Raises:
+      ConfigError: a part is not in 0 .. WHOLE.
+    """
+    if len(parts) and not 0 <= parts.min() <= parts.max() <= WHOLE:
+        raise ConfigError(f"a part of a clip outside 0 .. {WHOLE}; nothing was added")
+    whole = parts.astype(np.int64)
+    if degree == 1:
+        return whole * radius // WHOLE
+    square = whole * radius**2 // WHOLE
+    found = np.sqrt(square).astype(np.int64)
+    return found - (found * found > square)
 
 
 def unclipped(release: Release) -> Release:

@@ -31,7 +31,13 @@ SMALLEST_SQUARE, LARGEST_SQUARE = 1e-200, 1e200
 """Sums of squares between them have lost nothing to underflow or overflow."""
 
 
-def quantise(values: npt.NDArray[Any], indptr: npt.NDArray[Any], clip_norm: float, radius: int) -> Float64Array:
+def quantise(
+    values: npt.NDArray[Any],
+    indptr: npt.NDArray[Any],
+    clip_norm: float,
+    radius: int,
+    radii: npt.NDArray[np.int64] | None = None,
+) -> Float64Array:
     """Rows clipped to `clip_norm`, in units of clip_norm / radius: float64 that hold integers.
 
     q_u = round(x_u min(1, clip_norm / |x_u|) radius / clip_norm), shrunk where rounding made it too long. A row with
@@ -42,9 +48,11 @@ def quantise(values: npt.NDArray[Any], indptr: npt.NDArray[Any], clip_norm: floa
       indptr: [rows + 1] where each starts.
       clip_norm: 1e-90 .. 1e90.
       radius: 1 .. 2^21, exact bound on the L2 norm of each integer row.
+      radii: [rows] 0 .. radius, a row's own bound, in the same units: its clip is clip_norm radii / radius.
+        None = radius for all.
 
     Raises:
-      ConfigError: clip_norm or radius out of range.
+      ConfigError: clip_norm, radius or radii out of range.
     """
     if not (1e-90 < clip_norm < 1e90 and 1 <= radius <= LARGEST_RADIUS):
         raise ConfigError(
@@ -53,6 +61,7 @@ def quantise(values: npt.NDArray[Any], indptr: npt.NDArray[Any], clip_norm: floa
         )
     counts = np.diff(indptr)
     filled = counts > 0
+    own = np.float64(radius) if radii is None else _own_radii(radii, len(counts), radius)[filled]
     rows = _Rows(np.asarray(indptr[:-1][filled], np.int64), counts[filled])
     numbers = np.asarray(values, np.float64)
     squares = np.empty_like(numbers)
@@ -64,24 +73,30 @@ def quantise(values: npt.NDArray[Any], indptr: npt.NDArray[Any], clip_norm: floa
     norm = np.maximum(np.sqrt(square), 1.0 / LARGEST_SQUARE)
     # Rounding moves sum q^2 by counts / 12 on average and 0.58 radius either way: with this room few rows need more.
     room = np.where(rows.counts > 1, ROOM + rows.counts / (24 * radius), 0.0)
-    scale = np.minimum(radius / clip_norm, np.maximum(radius - room, radius / 2) / norm)
-    return _round_inside(numbers, rows, scale, radius, squares)
+    scale = np.minimum(radius / clip_norm, np.maximum(own - room, own / 2) / norm)
+    return _round_inside(numbers, rows, scale, own, squares)
 
 
-def quantise_rows(x: csr_array, clip_norm: float, radius: int) -> csr_array:
+def quantise_rows(x: csr_array, clip_norm: float, radius: int, radii: npt.NDArray[np.int64] | None = None) -> csr_array:
     """`quantise` of a sparse matrix [customers, n]; a cell stored twice counts as its sum."""
     from scipy.sparse import csr_array
 
     if not x.has_canonical_format:
         x = x.copy()
         x.sum_duplicates()
-    return csr_array((quantise(x.data, x.indptr, clip_norm, radius), x.indices, x.indptr), shape=x.shape)
+    return csr_array((quantise(x.data, x.indptr, clip_norm, radius, radii), x.indices, x.indptr), shape=x.shape)
 
 
 def quantise_dense(x: Float64Array, clip_norm: float, radius: int) -> Float64Array:
     """`quantise` of a dense matrix [customers, k]."""
     indptr = np.arange(len(x) + 1) * x.shape[1]
     return quantise(np.ascontiguousarray(x).reshape(-1), indptr, clip_norm, radius).reshape(x.shape)
+
+
+def _own_radii(radii: npt.NDArray[np.int64], rows: int, radius: int) -> Float64Array:
+    if len(radii) != rows or (rows and not 0 <= radii.min() <= radii.max() <= radius):
+        raise ConfigError(f"radii of {len(radii)} of {rows} rows, or outside 0 .. {radius}; nothing was added")
+    return radii.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +133,10 @@ def _tamed(
 
 
 def _round_inside(
-    numbers: Float64Array, rows: _Rows, scale: Float64Array, radius: int, squares: Float64Array
+    numbers: Float64Array, rows: _Rows, scale: Float64Array, radius: Float64Array | np.float64, squares: Float64Array
 ) -> Float64Array:
-    """numbers x scale, rounded, every row within the radius; `squares` is room to work in."""
-    limit = float(radius) ** 2
+    """numbers x scale, rounded, every row within its radius ([rows], or one for all); `squares` is room to work in."""
+    limit = radius**2
     rounded: Float64Array = rows.spread(scale)
     np.rint(np.multiply(rounded, numbers, out=rounded), out=rounded)
     for attempt in range(1, SHRINKS + 1):

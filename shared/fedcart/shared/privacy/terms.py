@@ -23,7 +23,7 @@ from fedcart.shared.privacy.release import Release
 if TYPE_CHECKING:
     from fedcart.shared.learners.base import Round
 
-Overlap = Literal["pair", "declared"]
+Overlap = Literal["pair", "declared", "weights"]
 CLOSER = 1e-12
 """Relative step towards more noise, where rounding left a run above its epsilon."""
 
@@ -76,6 +76,7 @@ class PrivacyTerms:
     Attributes:
       epsilon, delta: of the whole run with all its attempts, customers added or removed one at a time.
       overlap: `pair`: the unit is one customer at one store. `declared`: every customer has one home store.
+        `weights`: one person, whose stores each use their part of one clip, by a linkage that the plan trusts.
       colluders: c, stores that may collude with the coordinator; None with trust `local`.
       min_survivors: m, least number of stores in an opened sum; None with trust `local`.
       bounds: name of a release -> its bound.
@@ -102,10 +103,17 @@ class PrivacyTerms:
         computed from the integers, and the noise raised until it fits.
 
         Raises:
-          ConfigError: a release has no bound, a bound no release, or stores would train on shares of one noise.
+          ConfigError: a release has no bound, a bound no release, stores would train on shares of one noise, or
+            divide a clip without one noise.
           PrivacyRefused: delta is too large for that many customers, or epsilon for the grid.
         """
         refuse_large_delta(self.delta, customers_bound)
+        if self.overlap == "weights" and self.colluders is None:
+            raise ConfigError(
+                "overlap weights divides one clip among a person's stores under one noise, and with trust local each "
+                "store adds its own; nothing was planned",
+                "use trust distributed, or overlap pair or declared",
+            )
         if self.colluders is not None and any(round_.local_steps for round_ in rounds):
             raise ConfigError(
                 "rounds that train at the store need all of the noise in every step there, before any sum over stores, "
