@@ -107,6 +107,7 @@ def test_a_plan_is_written_signed_or_not_at_all(desk: Desk, words: tuple[str, st
         ("epsilon = 4.0", "", 2, "trust distributed without epsilon"),
         ('"distributed"', '"none"', 2, "with trust none"),
         ('"distributed"', '"local"\ncolluders = 1', 2, "no meaning with trust local"),
+        ("epsilon = 4.0", 'epsilon = 4.0\noverlap = "weights"', 2, "overlap: 'weights'"),
         ("attempts = 2", "attempts = 0", 2, "0 attempts"),
         ("participants = 5", "participants = 2", 2, "2 stores cannot share one noise"),
         ("participants = 5", "participants = 5.5", 2, "participants"),
