@@ -20,7 +20,13 @@ from fedcart.client.recommend import recommender
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/store.md").read_text(encoding="utf-8")
 OURS = ("init", "check", "use", "models", "recommend", "evaluate", "status", "budget", "forget")
-TABLES = (settings.DataSettings, settings.ItemSettings, settings.ConsentSettings, settings.RecommendSettings)
+TABLES = (
+    settings.DataSettings,
+    settings.ItemSettings,
+    settings.ConsentSettings,
+    settings.RecommendSettings,
+    settings.ServeSettings,
+)
 
 
 def block() -> list[str]:

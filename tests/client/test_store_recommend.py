@@ -473,3 +473,55 @@ def test_whoever_opted_out_moves_no_rate_no_popularity_and_no_figure(tmp_path: P
     make_model(tmp_path / "run", CATALOGUE, histories, learner="als", embedding_dim=2, sweeps=1)
     assert seen("without", mine) == seen("with", mine + silent)
     assert seen("counted", mine + silent.replace(",no", ",yes")) != seen("again", mine)
+
+
+PRIVATE = "[serve]\nprivate_only = true\n#"
+
+
+@pytest.mark.parametrize("learner", ["gram", "als", "spectral", "popularity"])
+def test_with_private_only_no_row_of_another_customer_moves_a_list(tmp_path: Path, learner: str) -> None:
+    """The same customers beside many others and alone: the raw table is cut, and everything is read anew."""
+    lines = re.sub(r",i(\d)", r",p\1", table()).splitlines()
+    lines += [f"z{n},p{n % 12},{day * DAY}" for n in range(80) for day in (3, 40, 41)]
+    kept = [line for line in lines if line.startswith(("customer,", "c0,", "new,"))]
+    small = {"als": {"embedding_dim": 2, "sweeps": 1}, "spectral": {"embedding_dim": 4, "order_weight": 0.5}}
+
+    def seen(name: str, rows: list[str], private: bool) -> Any:
+        home = tmp_path / name
+        home.mkdir()
+        shop = Shop.make(home, "\n".join(rows) + "\n")
+        CATALOGUE.save(shop.directory / "catalogue.json")
+        if private:
+            (home / "sold.csv").write_text("id\n" + "".join(f"p{n}\n" for n in range(ITEMS)))
+            shop.set('# assortment = "items.csv"', f'assortment = "{home}/sold.csv"')
+            shop.set('repeats = "rate"', 'repeats = "always"')
+            shop.set("# [serve]", PRIVATE)
+        shop.read()
+        if not (tmp_path / "run").exists():
+            histories = open_view(shop.folder).histories
+            make_model(tmp_path / "run", CATALOGUE, histories, learner=learner, **small.get(learner, {}))
+        use_model(shop.folder, str(tmp_path / "run"))
+        store = Store(shop.directory)
+        lists = [store.recommend("c0", 12), store.recommend("new", 12), store.recommend_for_items(["p2"], 12)]
+        return [[(one.item, one.score) for one in found.items] for found in lists]
+
+    whole = seen("whole", lines, True)
+    assert whole == seen("alone", kept, True)
+    assert all(len(found) == ITEMS for found in whole)
+    assert seen("open", lines, False) != seen("open alone", kept, False)
+
+
+def test_with_private_only_what_counts_other_customers_is_refused(shop: Shop) -> None:
+    shop.set("# [serve]", PRIVATE)
+    assert "private_only with [recommend] repeats = 'rate'" in refused(shop, "recommend", "c1")
+    shop.set('repeats = "rate"', 'repeats = "never"')
+    assert "private_only without [recommend] assortment" in refused(shop, "recommend", "c1")
+    (shop.home / "sold.csv").write_text("id\ni1\ni3\n")
+    shop.set('# assortment = "items.csv"', f'assortment = "{shop.home}/sold.csv"')
+    assert shown(shop, "c1", "--repeats", "always") != []
+    assert "repeats by rate" in refused(shop, "recommend", "c1", "--repeats", "rate")
+    loaded = Store(shop.directory).recommender()
+    public = {name: array for name, array in loaded.model.state.public.items() if name != "popularity"}
+    loaded.model = dataclasses.replace(loaded.model, state=State(public))
+    with pytest.raises(DataError, match=r"carries no popularity, and .* private_only"):
+        loaded.for_customer("new")

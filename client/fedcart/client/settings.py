@@ -117,6 +117,18 @@ class RecommendSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """[serve]: what a list may be made from.
+
+    Attributes:
+      private_only: a customer's list is made from public files and their own rows alone, and no row of another customer
+        moves it.
+    """
+
+    private_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     """A store's store.toml; `path` is the file."""
 
@@ -124,7 +136,24 @@ class StoreSettings:
     items: ItemSettings = field(default_factory=ItemSettings)
     consent: ConsentSettings | None = None
     recommend: RecommendSettings = field(default_factory=RecommendSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     path: Path = Path("store.toml")
+
+    def __post_init__(self) -> None:
+        if not self.serve.private_only:
+            return
+        if self.recommend.repeats == "rate":
+            raise ConfigError(
+                f"{self.path}: [serve] private_only with [recommend] repeats = 'rate', which counts what other "
+                "customers buy again; nothing was loaded",
+                'set repeats = "never" or "always"',
+            )
+        if self.recommend.assortment is None:
+            raise ConfigError(
+                f"{self.path}: [serve] private_only without [recommend] assortment: what the store sells would be what "
+                "its customers bought; nothing was loaded",
+                "name a table of what you sell, with a column id",
+            )
 
     @classmethod
     def load(cls, path: Path) -> StoreSettings:

@@ -43,6 +43,9 @@ match = "id"                # "gtin": your numbers and the catalogue's are GTINs
 [recommend]
 repeats = "rate"            # bought items: "rate" = as far as their category is bought again, "never", "always"
 # assortment = "items.csv"  # column id: your numbers of all that you sell; else what was ever sold
+
+# [serve]
+# private_only = true       # no row of another customer moves a list; needs assortment, and repeats "never" or "always"
 """
 
 POLICY = """\

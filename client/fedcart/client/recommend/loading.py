@@ -23,7 +23,8 @@ def load_recommender(folder: StoreFolder) -> Recommender:
     settings = folder.settings()
     model = current_model(folder)
     view = open_view(folder, model.agreement.catalogue)
-    return Recommender(model, view, settings.recommend.repeats, _assortment(settings, model.agreement.catalogue))
+    sold = _assortment(settings, model.agreement.catalogue)
+    return Recommender(model, view, settings.recommend.repeats, sold, private_only=settings.serve.private_only)
 
 
 def version(folder: StoreFolder) -> tuple[object, ...]:

@@ -2,13 +2,15 @@
 
 Everything happens at the store. Only state that all stores received and the customer's own rows decide, and where a
 customer has no history, the popularity that the model carries. Where a model carries none, the store's own counts of
-consenting customers do: those are outside any epsilon, and `source` says so.
+consenting customers do: those are outside any epsilon, and `source` says so. With `private_only`
+nothing of another customer's is used.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ import numpy.typing as npt
 from fedcart.client.data.view import View
 from fedcart.client.recommend.repeats import RepeatRates, Repeats, categories_of, choose, repeat_rates
 from fedcart.shared.errors import DataError, FedcartError
-from fedcart.shared.interactions import BEHAVIOURS, Histories, Interactions, build_histories
+from fedcart.shared.interactions import BEHAVIOURS, DAY, Histories, Interactions, build_histories
 from fedcart.shared.learners.base import Block, Scorer
 from fedcart.shared.learners.popularity import POPULARITY
 from fedcart.shared.model_files import Model
@@ -62,13 +64,21 @@ class Recommender:
     """One model over one view of the store's data; thread-safe, as nothing in it changes."""
 
     def __init__(
-        self, model: Model, view: View, repeats: Repeats = "rate", assortment: Mapping[str, int] | None = None
+        self,
+        model: Model,
+        view: View,
+        repeats: Repeats = "rate",
+        assortment: Mapping[str, int] | None = None,
+        *,
+        private_only: bool = False,
     ) -> None:
         """`view` is over the model's catalogue; `assortment` maps own items, sold or not yet, to positions; -1 = none.
 
-        With one, nothing else is recommended.
+        With one, nothing else is recommended. With `private_only` no row of another customer moves a list: it needs an
+        assortment, and what would count other customers is refused.
         """
         self.model, self.view, self.repeats = model, view, repeats
+        self._private_only, self._midnight = private_only, (int(time.time()) // DAY + 1) * DAY
         self.scorer: Scorer = model.scorer()
         self._extra = None if assortment is None else dict(assortment)
 
@@ -86,7 +96,7 @@ class Recommender:
                 f"no such customer among the {len(self.view.kept.index)} that were read",
                 "store check reads new rows; --items recommends to somebody without a history here",
             )
-        return self._list(self.view.histories.slice(number, number + 1), k, repeats, because)
+        return self._list(self._histories.slice(number, number + 1), k, repeats, because)
 
     def for_items(
         self, items: Sequence[str], k: int = 10, *, repeats: Repeats | None = None, because: bool = False
@@ -111,14 +121,27 @@ class Recommender:
         return place
 
     @functools.cached_property
+    def _histories(self) -> Histories:
+        """Ages count from the latest event of all customers, or with `private_only` from the end of the day
+        on which data and model were loaded."""
+        if self._private_only and self.view.as_of is not None:
+            return self.view.histories_as_of(self._midnight)
+        return self.view.histories
+
+    @functools.cached_property
     def _own(self) -> dict[str, int]:
         """Own item -> position, -1 = not in the catalogue."""
+        if self._private_only:
+            return self._extra or {}
         found = dict(zip(self.view.kept.items, self.view.mapped.position.tolist(), strict=True))
         return {**(self._extra or {}), **found}
 
     @functools.cached_property
     def _shown_as(self) -> dict[int, str]:
-        """Position -> own number of what the store sells; of several own numbers the one with the most rows."""
+        """Position -> own number of what the store sells; of several own numbers the one with the most rows, or with
+        `private_only` the last in order."""
+        if self._private_only:
+            return {position: item for item, position in sorted(self._own.items()) if position >= 0}
         counts = np.bincount(self.view.kept.rows["item"], minlength=len(self.view.kept.items))
         ranked = sorted(self._own.items(), key=lambda pair: self._rows(pair[0], counts))
         sold = [pair for pair in ranked if self._extra is None or pair[0] in self._extra]
@@ -133,7 +156,7 @@ class Recommender:
 
     @functools.cached_property
     def _rates(self) -> RepeatRates:
-        return repeat_rates(self.view)
+        return RepeatRates(0.0) if self._private_only else repeat_rates(self.view)
 
     @functools.cached_property
     def _categories(self) -> npt.NDArray[np.object_]:
@@ -144,6 +167,11 @@ class Recommender:
         carried = self.model.state.public.get(POPULARITY)
         if carried is not None and len(carried) == len(self.view.catalogue):
             return MODEL_POPULARITY, carried
+        if self._private_only:
+            raise DataError(
+                "the model carries no popularity, and [serve] private_only keeps this store's own counts out: nothing "
+                "was recommended to somebody without a history here"
+            )
         histories = self.view.histories.take(self.view.learned_from)
         counts = np.bincount(histories.items, minlength=len(self.view.catalogue))
         return STORE_POPULARITY, counts.astype(np.float32)
@@ -151,6 +179,13 @@ class Recommender:
     def _list(self, history: Histories, k: int, repeats: Repeats | None, because: bool) -> Recommendations:
         if k < 1:
             raise DataError(f"{k} recommendations were asked for; at least 1 is needed")
+        repeats = repeats or self.repeats
+        if self._private_only and repeats == "rate":
+            raise DataError(
+                "repeats by rate count what other customers buy again, and [serve] private_only keeps those out; "
+                "nothing was recommended",
+                "ask for never or always",
+            )
         if len(history.items):
             source, scores = MODEL_SOURCE, self._scores(history)[0]
         else:
@@ -160,7 +195,7 @@ class Recommender:
         ranked = (
             int(i) for i in np.argsort(-scores, kind="stable") if int(i) in self._shown_as and scores[i] > -np.inf
         )
-        chosen = choose(ranked, bought, self._categories, self._rates, repeats or self.repeats, k)
+        chosen = choose(ranked, bought, self._categories, self._rates, repeats, k)
         reasons = self._because(history, chosen) if because and source == MODEL_SOURCE else {}
         titles = self.view.catalogue.text("title")
         return Recommendations(
