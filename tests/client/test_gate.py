@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from fedcart.client import gate
 from fedcart.client.gate import release
@@ -19,6 +20,7 @@ from fedcart.client.ledger_files import ledger_path, open_store_ledger
 from fedcart.client.records import StoreRecords
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import InputError, PrivacyRefused, ProtocolError
+from fedcart.shared.interactions import WHOLE
 from fedcart.shared.learners.base import Round, State
 from fedcart.shared.learners.memory import MemoryCustomers
 from fedcart.shared.learners.popularity import Popularity
@@ -258,3 +260,90 @@ def test_no_more_rounds_are_repeated_than_the_plan_pays_for(tmp_path):
 
 def zeros(agreement: Agreement) -> dict[str, Any]:
     return {x.name: np.zeros(x.shape) for x in agreement.rounds[0].releases}
+
+
+def contribute_both_signs(self: Popularity, state: State, round_: Round, customers: Any, sums: Any) -> None:
+    """Every customer adds -1 to the first item and 1 to the last, before the clip."""
+    for block in customers.blocks():
+        count = block.histories.customers
+        x = np.zeros((count, 12))
+        x[:, 0], x[:, -1] = -1.0, 1.0
+        sums.rows("popularity", block, csr_array(x))
+
+
+@pytest.mark.parametrize(("masked", "reach"), [(32, 1000), (64, None), (None, None)])
+def test_sums_are_clamped_on_both_sides_before_they_go_into_words_of_32_bits(tmp_path, monkeypatch, masked, reach):
+    """A sum that does not fit its words would wrap around beside the others'."""
+    agreement = small(tmp_path, trust="distributed")
+    monkeypatch.setattr(gate, "headroom", lambda *_: 1000)
+    monkeypatch.setattr(gate, "add_discrete_gaussian", lambda *_: None)
+    monkeypatch.setattr(Popularity, "contribute", contribute_both_signs)
+    state, records = agreement.learner.initial_state(agreement.catalogue, 0), StoreRecords.open(tmp_path, 0, 0)
+    given = around(tmp_path, plain_shares=True)
+    total = release(agreement, agreement.rounds[0], 0, state, records, given, masked)["popularity"]
+    assert total[0] == -total[-1]
+    assert total[-1] == reach if reach else total[-1] > 1000
+
+
+def test_a_share_of_noise_leaves_under_a_mask(tmp_path):
+    agreement = small(tmp_path, trust="distributed")
+    state, records = agreement.learner.initial_state(agreement.catalogue, 0), StoreRecords.open(tmp_path, 0, 0)
+    assert set(release(agreement, agreement.rounds[0], 0, state, records, around(tmp_path), 64)) == {"popularity"}
+
+
+def of_one_person(directory: Path) -> Agreement:
+    """The same run with overlap weights."""
+    agreement = small(directory, trust="distributed", rehearsal=True)
+    assert agreement.plan.privacy is not None
+    privacy = replace(agreement.plan.privacy, overlap="weights")
+    return replace(agreement, plan=replace(agreement.plan, privacy=privacy))
+
+
+def test_with_overlap_weights_each_customer_has_its_part_of_the_clip_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "add_discrete_gaussian", lambda *_: None)
+    agreement, histories = of_one_person(tmp_path), StoreRecords.open(tmp_path, 0).histories
+    halves = MemoryCustomers(replace(histories, parts=np.full(histories.customers, WHOLE // 2, np.int32)))
+    state = agreement.learner.initial_state(agreement.catalogue, 0)
+    given = around(tmp_path, plain_shares=True)
+    half = release(agreement, agreement.rounds[0], 0, state, halves, given)["popularity"]
+    sums = ClippedSums(agreement.rounds[0].releases, parted=True)
+    agreement.learner.contribute(state, agreement.rounds[0], halves, sums)
+    np.testing.assert_array_equal(half, sums.units()["popularity"])
+    whole = ClippedSums(agreement.rounds[0].releases)
+    agreement.learner.contribute(state, agreement.rounds[0], halves, whole)
+    np.testing.assert_allclose(half, whole.units()["popularity"] / 2, atol=histories.customers)
+
+
+def test_with_overlap_weights_a_store_that_knows_no_parts_charges_nothing(tmp_path):
+    agreement = of_one_person(tmp_path)
+    state, records = agreement.learner.initial_state(agreement.catalogue, 0), StoreRecords.open(tmp_path, 0, 0)
+    with pytest.raises(PrivacyRefused, match="nothing was charged or released"):
+        release(agreement, agreement.rounds[0], 0, state, records, around(tmp_path, plain_shares=True))
+    assert kinds(tmp_path) == ["genesis", "plan"]
+    nobody = MemoryCustomers(records.histories.slice(0, 0))
+    release(agreement, agreement.rounds[0], 0, state, nobody, around(tmp_path, plain_shares=True))
+    assert kinds(tmp_path).count("charge") == 1
+
+
+def test_a_pinned_coordinators_receipts_are_asked_for_before_the_charge(tmp_path, monkeypatch):
+    agreement = small(tmp_path, attempts=2)
+
+    def missing(self: Ledger, plan: str, round: int) -> None:
+        assert (plan, round) == (agreement.plan_hash, 0)
+        raise PrivacyRefused("no receipt came; nothing was released")
+
+    monkeypatch.setattr(Ledger, "refuse_unwitnessed", missing)
+    with pytest.raises(PrivacyRefused, match="no receipt came"):
+        ask(tmp_path, agreement, coordinator=bytes(32))
+    assert kinds(tmp_path) == ["genesis", "plan"]
+    ask(tmp_path, agreement)
+    assert kinds(tmp_path).count("charge") == 1
+
+
+def test_without_a_guarantee_one_local_step_is_a_trained_round(tmp_path):
+    pytest.importorskip("torch", reason="the extra `neural` is not installed")
+    agreement = write_small_run(tmp_path, learner="mf", local_steps=1, embedding_dim=3)
+    assert agreement.rounds[0].local_steps == 1
+    totals = ask(tmp_path, agreement)
+    assert set(totals) == {x.name for x in agreement.rounds[0].releases}
+    assert all(total.any() for total in totals.values())

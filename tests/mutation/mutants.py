@@ -1,10 +1,10 @@
 """Mutants of a module: every operator and constant changed, one at a time.
 
-    python tests/mutation/mutants.py [--module NAME,NAME] [--list]
+    python tests/mutation/mutants.py [--module NAME,NAME] [--jobs N] [--log FILE] [--list]
 
 Prints how many there are and which survive the tests that guard the module; exits with 1 when one survives that
-`equivalent.toml` does not list with its reason. A mutant is the module's text with one node replaced; it is imported
-from a copy of the repository, in a process forked from one that has the heavy packages loaded.
+`equivalent.toml` does not list with its reason. A mutant is the module's text with one node replaced. With `--log` the
+verdicts are kept, and what was killed before is not run again: to go on after a stop, or after a test was added.
 """
 
 from __future__ import annotations
@@ -12,39 +12,46 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import os
-import signal
-import subprocess
+import hashlib
+import json
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from guarded import make_copies, verdicts
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SHARED = "shared/fedcart/shared"
 GUARDS: dict[str, tuple[str, ...]] = {
-    f"{SHARED}/privacy/quantise.py": ("tests/shared/test_clipped_sums.py",),
+    "client/fedcart/client/gate.py": (
+        "tests/client/test_gate.py",
+        "tests/client/test_signed_gate.py",
+        "tests/client/test_trained_gate.py",
+    ),
+    f"{SHARED}/privacy/clipped_sums.py": ("tests/shared/test_clipped_sums.py", "tests/shared/test_shared_clip.py"),
     f"{SHARED}/privacy/grid.py": ("tests/shared/test_clipped_sums.py", "tests/shared/test_terms.py"),
-    f"{SHARED}/privacy/clipped_sums.py": ("tests/shared/test_clipped_sums.py",),
-    f"{SHARED}/privacy/sums.py": ("tests/shared/test_sums.py", "tests/shared/test_clipped_sums.py"),
     f"{SHARED}/privacy/release.py": ("tests/shared/test_release.py", "tests/shared/test_terms.py"),
-    f"{SHARED}/privacy/cohort.py": ("tests/shared/test_terms.py",),
-    f"{SHARED}/privacy/accounting.py": ("tests/shared/test_terms.py",),
     f"{SHARED}/privacy/terms.py": ("tests/shared/test_terms.py", "tests/shared/test_plan.py"),
+    f"{SHARED}/privacy/accounting.py": ("tests/shared/test_terms.py",),
+    f"{SHARED}/privacy/cohort.py": ("tests/shared/test_terms.py",),
     f"{SHARED}/privacy/conversion.py": ("tests/shared/test_conversion.py",),
-    f"{SHARED}/privacy/keystream.py": ("tests/shared/test_keystream.py",),
-    f"{SHARED}/privacy/bernoulli_exp.py": ("tests/shared/test_discrete_gaussian.py",),
-    f"{SHARED}/privacy/discrete_gaussian.py": ("tests/shared/test_discrete_gaussian.py",),
+    f"{SHARED}/privacy/sums.py": ("tests/shared/test_sums.py", "tests/shared/test_clipped_sums.py"),
     f"{SHARED}/policy.py": ("tests/shared/test_policy.py", "tests/client/test_gate.py"),
-    "client/fedcart/client/gate.py": ("tests/client/test_gate.py",),
     "client/fedcart/client/consent.py": ("tests/client/test_consent.py",),
+    f"{SHARED}/privacy/keystream.py": ("tests/shared/test_keystream.py",),
+    f"{SHARED}/privacy/discrete_gaussian.py": ("tests/shared/test_discrete_gaussian.py",),
+    f"{SHARED}/privacy/bernoulli_exp.py": ("tests/shared/test_discrete_gaussian.py",),
+    f"{SHARED}/privacy/quantise.py": ("tests/shared/test_clipped_sums.py", "tests/shared/test_shared_clip.py"),
+    f"{SHARED}/privacy/exact_gaussian.py": ("tests/shared/test_exact_gaussian.py",),
 }
-"""Module -> the tests that must notice every change in it, the quickest first."""
+"""Module -> the tests that must notice every change in it."""
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -53,34 +60,45 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd, ast.And: ast.Or, ast.Or: ast.And,
     ast.USub: ast.UAdd, ast.Invert: ast.UAdd,
 }  # fmt: skip
-LONGEST = 120
-"""Seconds after which a mutant that hangs counts as killed."""
-PRELOADED = ("numpy", "scipy.sparse", "hypothesis", "pytest", "cryptography", "dp_accounting")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: `where` is `module:line`, `what` the line after the change, as `ast.unparse` writes it."""
+    """One change: `key` is `module.function: line after the change (number among those that read alike)`."""
 
     module: str
     line: int
-    what: str
+    key: str
     text: str
 
     @property
-    def key(self) -> str:
-        return f"{self.module}: {self.what}"
+    def digest(self) -> str:
+        """Of what was run, for the log."""
+        return hashlib.sha256(f"{self.module}\n{self.text}".encode()).hexdigest()[:16]
 
 
 def mutants(module: str) -> list[Mutant]:
     """All of one module's."""
     tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
-    found = []
+    found, seen = [], Counter[str]()
     for number in range(len(list(points(tree)))):
         changed = copy.deepcopy(tree)
         statement = change(*list(points(changed))[number])
-        found.append(Mutant(module, statement.lineno, first_line(statement), ast.unparse(changed)))
+        key = f"{Path(module).stem}.{scope(changed, statement)}: {first_line(statement)}"
+        seen[key] += 1
+        key += f" ({seen[key]})" if seen[key] > 1 else ""
+        found.append(Mutant(module, statement.lineno, key, ast.unparse(changed)))
     return found
+
+
+def scope(tree: ast.AST, statement: ast.stmt) -> str:
+    """Name of the innermost function or class around the statement."""
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and any(inner is statement for inner in ast.walk(node))
+    ]
+    return around[-1].name if around else ""
 
 
 Point = tuple[ast.stmt, ast.AST, str, int | None]
@@ -134,71 +152,67 @@ def equivalents() -> dict[str, str]:
     return table
 
 
-def survives(mutant: Mutant, copied: Path) -> bool:
-    """Whether the guarding tests pass with the mutant in place; run in a forked child."""
-    place = copied / mutant.module
-    original = place.read_text(encoding="utf-8")
-    place.write_text(mutant.text, encoding="utf-8")
-    try:
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            _run_tests(mutant.module, copied)
-        return _wait(child) == 0
-    finally:
-        place.write_text(original, encoding="utf-8")
-
-
-def _run_tests(module: str, copied: Path) -> None:
-    os.chdir(copied)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 1)
-    os.dup2(sink, 2)
-    import pytest
-
-    sys.path[:0] = [str(copied / root) for root in ("shared", "client", "server", "simulation", "tests")]
-    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *GUARDS[module]])))
-
-
-def _wait(child: int) -> int:
-    """The child's exit code; 1 when it had to be stopped."""
-    until = time.monotonic() + LONGEST
-    while time.monotonic() < until:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 1
-
-
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--module", default=",".join(Path(name).stem for name in GUARDS))
+    parser.add_argument("--jobs", type=int, default=1, help="copies of the repository, a process each")
+    parser.add_argument("--log", type=Path, help="verdicts, a line each; those killed are not run again")
     parser.add_argument("--list", action="store_true", help="count them, run nothing")
     given = parser.parse_args()
     chosen = [name for name in GUARDS if Path(name).stem in given.module.split(",")]
-    made = [mutant for name in chosen for mutant in mutants(name)]
-    print(f"{len(made)} mutants of {len(chosen)} modules", flush=True)
+    made = {name: mutants(name) for name in chosen}
+    print(f"{sum(map(len, made.values()))} mutants of {len(chosen)} modules", flush=True)
     if given.list:
         return 0
-    for name in PRELOADED:
-        __import__(name)
-    known, left = equivalents(), []
+    known, done = equivalents(), logged(given.log)
+    stale = {key for key in known if key.split(".")[0] in given.module.split(",")}
+    stale -= {mutant.key for found in made.values() for mutant in found}
+    overlaid = sorted({*chosen, *(test for name in chosen for test in GUARDS[name])})
+    left = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copied = Path(folder) / "repository"
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(copied)], check=True)
-        for number, mutant in enumerate(made, 1):
-            if mutant.key not in known and survives(mutant, copied):
-                left.append(mutant)
-                print(f"survived: {mutant.module}:{mutant.line}: {mutant.what}", flush=True)
-            if sys.stderr.isatty() or number % 50 == 0:
-                print(f"{number}/{len(made)}, {len(left)} survived", file=sys.stderr, flush=True)
+        copies = make_copies(ROOT, Path(folder), given.jobs, overlaid)
+        for name in chosen:
+            run = [m for m in made[name] if m.key not in known and done.get(m.digest, "survived") == "survived"]
+            survived = hung = 0
+            began = time.monotonic()
+            for number, (mutant, verdict) in enumerate(verdicts(copies, name, GUARDS[name], run), 1):
+                record(given.log, mutant, verdict)
+                survived += verdict == "survived"
+                hung += verdict == "hung"
+                if verdict == "survived":
+                    print(f"survived: line {mutant.line}: {mutant.key}", flush=True)
+                if number % 20 == 0:
+                    rest = (time.monotonic() - began) / number * (len(run) - number)
+                    print(f"{Path(name).stem}: {number}/{len(run)}, {rest:.0f} s left", file=sys.stderr, flush=True)
+            print(summary(Path(name).stem, made[name], known, survived, hung), flush=True)
+            left += survived
+    for key in sorted(stale):
+        print(f"listed in equivalent.toml, but no mutant: {key}")
+    return 1 if left or stale else 0
+
+
+def summary(name: str, made: Sequence[Mutant], known: dict[str, str], survived: int, hung: int) -> str:
+    """A row of docs/results/privacy.md."""
     listed = sum(mutant.key in known for mutant in made)
-    print(f"{len(made)} mutants, {listed} equivalent, {len(made) - listed - len(left)} killed, {len(left)} survived")
-    return 1 if left else 0
+    killed = len(made) - listed - survived
+    return f"| {name} | {len(made)} | {killed} | {hung} | {listed} | {survived} |"
+
+
+def logged(log: Path | None) -> dict[str, str]:
+    """Digest of each mutant of the log -> its last verdict."""
+    if log is None or not log.exists():
+        return {}
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return {line["digest"]: line["verdict"] for line in lines}
+
+
+def record(log: Path | None, mutant: Mutant, verdict: str) -> None:
+    """A line of the log."""
+    if log is not None:
+        line = json.dumps({"digest": mutant.digest, "verdict": verdict, "key": mutant.key})
+        with log.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 if __name__ == "__main__":
