@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 
-from fedcart.shared.secagg.masks import Bits, add_mask, words
+from fedcart.shared.secagg.masks import Bits, add_masks, words
 
 
 def milliseconds(length: int, bits: Bits, repeats: int) -> list[float]:
@@ -21,7 +21,7 @@ def milliseconds(length: int, bits: Bits, repeats: int) -> list[float]:
     vector, key, found = words(length, bits), os.urandom(32), []
     for _ in range(repeats + 1):
         begun = time.process_time()
-        add_mask(vector, key)
+        add_masks(vector, [(key, False)])
         found.append(1000 * (time.process_time() - begun))
     return found[1:]
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedcart.shared.errors import ProtocolError
-from fedcart.shared.secagg.masks import Bits, add_mask, add_masks, to_integers, to_words, words
+from fedcart.shared.secagg.masks import Bits, add_masks, to_integers, to_words, words
 from fedcart.shared.secagg.streams import BLOCK_BYTES, by_ctr, by_gcm
 
 KEY = bytes(range(32))
@@ -19,7 +19,7 @@ KEY = bytes(range(32))
 def test_a_mask_is_the_aes_stream_in_little_endian_words(bits: Bits, spare: int, blocks: int) -> None:
     length = max(blocks * BLOCK_BYTES * 8 // bits + spare, 0)
     mask = words(length, bits)
-    add_mask(mask, KEY)
+    add_masks(mask, [(KEY, False)])
     stream = Cipher(algorithms.AES(KEY), modes.CTR(bytes(16))).encryptor().update(bytes(length * bits // 8))
     assert mask.tobytes() == stream
 
@@ -41,9 +41,9 @@ def test_mask_and_its_negative_cancel_on_the_extremes(bits: Bits) -> None:
     vector = words(5, bits)
     vector[:] = [0, 1, 2 ** (bits - 1) - 1, 2 ** (bits - 1), 2**bits - 1]
     before = vector.copy()
-    add_mask(vector, KEY)
+    add_masks(vector, [(KEY, False)])
     assert not np.array_equal(vector, before)
-    add_mask(vector, KEY, negative=True)
+    add_masks(vector, [(KEY, True)])
     assert np.array_equal(vector, before)
 
 
@@ -63,14 +63,14 @@ def test_masks_added_together_are_masks_added_one_by_one() -> None:
     keys = [(bytes([i]) * 32, i % 2 == 0) for i in range(5)]
     add_masks(vector, keys)
     for key, negative in reversed(keys):
-        add_mask(other, key, negative=negative)
+        add_masks(other, [(key, negative)])
     assert np.array_equal(vector, other)
 
 
 def test_refuses_short_keys_and_other_vectors() -> None:
     with pytest.raises(ProtocolError, match="16 bytes"):
-        add_mask(words(3, 32), bytes(16))
+        add_masks(words(3, 32), [(bytes(16), False)])
     with pytest.raises(ProtocolError, match="nothing was masked"):
-        add_mask(words(8, 32)[::2], KEY)
+        add_masks(words(8, 32)[::2], [(KEY, False)])
     with pytest.raises(ProtocolError, match="not made"):
         words(-1, 32)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fedcart.shared.secagg.wire as wire
 from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg.keys import (
@@ -23,7 +24,8 @@ from fedcart.shared.secagg.keys import (
 from fedcart.shared.secagg.messages import Boxes, ConfirmWord, Keys, Row, TrainWord, Unmask, box_bytes
 from fedcart.shared.secagg.pins import Pins, survivors_hash
 from fedcart.shared.secagg.requests import BoxesRequest, ConfirmRequest, Delivery, KeysRequest, Train, UnmaskRequest
-from fedcart.shared.secagg.wire import spell
+from fedcart.shared.secagg.wire import Checked, spell
+from secagg_kit import identity
 
 A, B, C = (bytes([letter]) * 32 for letter in b"abc")
 S = b"s" * 64
@@ -148,6 +150,44 @@ def test_no_two_messages_are_signed_in_one_domain() -> None:
 def test_a_digest_separates_labels_and_parts() -> None:
     assert len({digest("a", b"bc"), digest("ab", b"c"), digest("a", b"b", b"c"), digest("a", b"b", b"c", b"")}) == 4
     assert survivors_hash((1, 2)) != survivors_hash((12,))
+
+
+def test_a_signature_is_checked_once_and_a_change_anywhere_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def verify(public: bytes, domain: str, body: bytes, signature: bytes) -> None:
+        asked.append(body)
+        real(public, domain, body, signature)
+
+    real = wire.identity.verify
+    monkeypatch.setattr(wire.identity, "verify", verify)
+    signer, other, checked = identity(1), identity(2), Checked(most=2)
+    good = (signer.public, "domain", b"body", signer.sign("domain", b"body"))
+    checked.verify(*good)
+    checked.verify(*good)
+    assert len(asked) == 1
+    bad = [
+        (other.public, *good[1:]),
+        (good[0], "other", *good[2:]),
+        (*good[:2], b"bodY", good[3]),
+        (*good[:3], good[3][:-1] + bytes([good[3][-1] ^ 1])),
+    ]
+    for changed in bad:
+        for _ in range(2):  # a bad one is never remembered
+            with pytest.raises(ProtocolError, match="is not by key"):
+                checked.verify(*changed)
+    assert (len(asked), len(checked)) == (9, 1)
+
+
+def test_checked_signatures_take_bounded_memory_and_the_oldest_is_forgotten_first() -> None:
+    signer, checked = identity(1), Checked(most=2)
+    for body in (b"1", b"2", b"3"):
+        checked.verify(signer.public, "domain", body, signer.sign("domain", body))
+    assert len(checked) == 2
+    with pytest.raises(ProtocolError):
+        checked.verify(signer.public, "domain", b"3", bytes(64))
+    checked.clear()
+    assert len(checked) == 0
 
 
 def test_two_stores_agree_on_one_mask_key_and_on_no_other() -> None:

@@ -23,7 +23,7 @@ from fedcart.shared.secagg.aggregator import Aggregator  # noqa: E402
 from fedcart.shared.secagg.field import P, to_bytes  # noqa: E402
 from fedcart.shared.secagg.graph import Ring  # noqa: E402
 from fedcart.shared.secagg.keys import pair_mask_key, public_key, seal_box, self_mask_key  # noqa: E402
-from fedcart.shared.secagg.masks import Bits, add_mask, to_words, words  # noqa: E402
+from fedcart.shared.secagg.masks import Bits, add_masks, to_words, words  # noqa: E402
 from fedcart.shared.secagg.messages import Keys, Unmask  # noqa: E402
 from fedcart.shared.secagg.participant import Participant  # noqa: E402
 from fedcart.shared.secagg.pins import Pins  # noqa: E402
@@ -82,7 +82,7 @@ def mask_vector(bits: Bits) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, key in keys.items():
         mask = words(LONG, bits)
-        add_mask(mask, key)
+        add_masks(mask, [(key, False)])
         made[name] = {"key": key, "first": mask[:6].tolist(), "sha256": hashlib.sha256(mask.tobytes()).digest()}
     train_fields = {"round": 1, "release": 4, "block": 0, "model": MODEL, "cohort": [0, 1, 2], "epoch": 7}
     return {

@@ -14,7 +14,7 @@ import pytest
 from fedcart.shared.errors import ProtocolError
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.secagg import keys as k
-from fedcart.shared.secagg.masks import add_mask, vector_hash, words
+from fedcart.shared.secagg.masks import add_masks, vector_hash, words
 from fedcart.shared.secagg.messages import Keys, TrainWord
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.replay import verify_transcript
@@ -93,7 +93,7 @@ def check_mask(v: dict[str, Any]) -> None:
     }
     for name, key in found.items():
         mask = words(v["pins"]["length"], v["pins"]["bits"])
-        add_mask(mask, key)
+        add_masks(mask, [(key, False)])
         assert (key, vector_hash(mask)) == (v["masks"][name]["key"], v["masks"][name]["sha256"])
 
 

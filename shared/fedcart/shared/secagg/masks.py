@@ -70,11 +70,6 @@ def vector_hash(vector: Words) -> bytes:
     return hashlib.sha256(vector.view(np.uint8).data).digest()
 
 
-def add_mask(into: Words, key: bytes, *, negative: bool = False) -> None:
-    """into += PRG(key), or -= when negative; see `add_masks`."""
-    add_masks(into, [(key, negative)])
-
-
 def add_masks(into: Words, keys: Iterable[tuple[bytes, bool]]) -> None:
     """into += PRG(key) for each (key, False), -= for each (key, True), mod 2^bits and in place.
 
