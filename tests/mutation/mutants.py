@@ -14,6 +14,7 @@ import ast
 import copy
 import hashlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guarded import make_copies, verdicts
+from guarded import make_copies, overlay, verdicts
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -165,15 +166,16 @@ def main() -> int:
     print(f"{sum(map(len, made.values()))} mutants of {len(chosen)} modules", flush=True)
     if given.list:
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that copies and children go
     known, done = equivalents(), logged(given.log)
     stale = {key for key in known if key.split(".")[0] in given.module.split(",")}
     stale -= {mutant.key for found in made.values() for mutant in found}
-    overlaid = sorted({*chosen, *(test for name in chosen for test in GUARDS[name])})
     left = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copies = make_copies(ROOT, Path(folder), given.jobs, overlaid)
+        copies = make_copies(ROOT, Path(folder), given.jobs)
         for name in chosen:
             run = [m for m in made[name] if m.key not in known and done.get(m.digest, "survived") == "survived"]
+            overlay(ROOT, copies, [name, *GUARDS[name]])
             survived = hung = 0
             began = time.monotonic()
             for number, (mutant, verdict) in enumerate(verdicts(copies, name, GUARDS[name], run), 1):
@@ -185,6 +187,7 @@ def main() -> int:
                 if number % 20 == 0:
                     rest = (time.monotonic() - began) / number * (len(run) - number)
                     print(f"{Path(name).stem}: {number}/{len(run)}, {rest:.0f} s left", file=sys.stderr, flush=True)
+            hung += sum(done.get(m.digest) == "hung" for m in made[name])
             print(summary(Path(name).stem, made[name], known, survived, hung), flush=True)
             left += survived
     for key in sorted(stale):

@@ -178,6 +178,23 @@ def test_one_units_worth_times_the_sensitivity_is_the_sensitivity(kind):
     assert found.sensitivity * found.unit == pytest.approx(RELEASES[kind].sensitivity(), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("kind", "radii", "sensitivity"),
+    [
+        ("rows", (2**20,), 2**20),
+        ("cross", (2**12, 2**12), 2**24),
+        ("outer", (2**11,), 5 * 2**22),
+        ("pull", (2**12, 2**12), 2**24),
+        ("curve", (2**8, 2**7), 5 * 2**22),
+    ],
+)
+def test_plans_and_ledgers_hold_these_radii_and_sensitivities(kind, radii, sensitivity):
+    """Others would be another format: an auditor computes D from the kind alone."""
+    found = grid(RELEASES[kind])
+    assert (found.radii, found.sensitivity, found.largest) == (radii, sensitivity, sensitivity)
+    assert (grid_module.DIAGONAL, grid_module.OFF_DIAGONAL, grid_module.EXACT) == (5, 7, 2**53)
+
+
 @given(st.floats(1e-3, 1e3), st.integers(1, 100), st.sampled_from(sorted(RELEASES)))
 def test_shares_of_noise_add_up_to_the_whole_and_never_less(multiplier, honest, kind):
     release = dataclasses.replace(RELEASES[kind], noise_multiplier=multiplier)
@@ -222,3 +239,14 @@ def test_refuses_more_customers_than_can_be_added_exactly(monkeypatch):
     sums.rows("x", block_of(2), sparse(np.ones((2, ITEMS))))
     with pytest.raises(ProtocolError, match="3 customers are more"):
         sums.rows("x", block_of(1, 1, 2), sparse(np.ones((1, ITEMS))))
+
+
+@pytest.mark.parametrize("kind", ["cross", "pull", "curve"])
+def test_each_factor_is_cut_to_its_own_clip_and_radius(kind, monkeypatch):
+    seen = []
+    uneven = dataclasses.replace(grid(RELEASES[kind]), radii=(5, 7))
+    monkeypatch.setattr(module, "grid", lambda release: uneven)
+    monkeypatch.setattr(module, "quantise_rows", lambda x, *bound: (seen.append(bound), x)[1])
+    monkeypatch.setattr(module, "quantise_dense", lambda x, *bound: (seen.append(bound), x)[1])
+    units(kind, np.ones((1, ITEMS)), np.ones((1, WIDTH)))
+    assert seen == [(1.0 if kind == "cross" else WEIGHT, 5), (CLIP, 7)]

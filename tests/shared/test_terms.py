@@ -17,7 +17,16 @@ from fedcart.shared.errors import ConfigError, PrivacyRefused
 from fedcart.shared.learners.base import Round
 from fedcart.shared.plan import Plan, build_learner, exact
 from fedcart.shared.privacy import accounting
-from fedcart.shared.privacy.accounting import epsilon, event, overlap_rho, release_rho, run_rho, upward
+from fedcart.shared.privacy.accounting import (
+    dearest_charge,
+    epsilon,
+    event,
+    overlap_rho,
+    release_rho,
+    round_rho,
+    run_rho,
+    upward,
+)
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import zcdp_rho
 from fedcart.shared.privacy.grid import grid, share_variance
@@ -121,6 +130,34 @@ def test_a_further_attempt_is_paid_for_with_the_dearest_round():
     assert thrice - once == 2 * max(sum(release_rho(x, 1) for x in round_.releases) for round_ in made)
 
 
+def test_what_a_run_a_round_and_its_dearest_line_cost_is_an_exact_sum():
+    made = terms().apply(ROUNDS, honest=1, attempts=1, customers_bound=6040)
+    lines = [[release_rho(release, 3) for release in round_.releases] for round_ in made]
+    assert [round_rho(round_, 3) for round_ in made] == [sum(each) for each in lines]
+    assert run_rho(made, 3, 1) == sum(map(sum, lines))
+    assert dearest_charge(made, 3) == max(map(max, lines))
+    assert run_rho((), 3, 2) == dearest_charge((), 3) == 0
+    assert event((), 3, 2).events == []
+
+
+@pytest.mark.parametrize(
+    ("variance", "told"),
+    [(2**20 - 1, "too little"), (2**20, None), (2**76, None), (2**76 + 1, "more than is drawn")],
+)
+def test_noise_is_charged_between_the_least_and_the_most_that_is_drawn(monkeypatch, variance, told):
+    monkeypatch.setattr(accounting, "share_variance", lambda *_: variance)
+    release = Release(name="a", shape=(3,), clip_norm=2.0, noise_multiplier=1.5)
+    if told is None:
+        assert release_rho(release, 3) == Fraction(grid(release).sensitivity ** 2, 6 * variance)
+        return
+    with pytest.raises(PrivacyRefused, match=told):
+        release_rho(release, 3)
+
+
+def test_an_epsilon_is_printed_for_a_person_at_two_three_and_five_stores():
+    assert accounting.OVERLAPS == (2, 3, 5)
+
+
 def test_the_event_tree_costs_the_same_by_googles_library():
     import dp_accounting
 
@@ -163,7 +200,14 @@ def test_refuses_terms_out_of_range(changes, told):
         terms(**changes)
 
 
-@pytest.mark.parametrize("bad", [{"clip_norm": 0.0}, {"clip_norm": math.nan}, {"clip_norm": math.inf}, {"share": 0.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"clip_norm": x} for x in (0.0, -1.0, math.nan, math.inf)),
+        *({"weight_clip_norm": x} for x in (0.0, -1.0, math.nan)),
+        *({"share": x} for x in (0.0, -1.0, math.nan, math.inf)),
+    ],
+)
 def test_refuses_a_bound_out_of_range(bad):
     with pytest.raises(ConfigError, match="positive"):
         Bound(**{"clip_norm": 1.0, **bad})
