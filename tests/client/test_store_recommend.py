@@ -259,7 +259,7 @@ def test_a_model_is_swapped_in_whole_or_not_at_all(shop: Shop, monkeypatch: pyte
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in (f"{models_module.__name__}.replace_bytes", "fedcart.shared.model_files._place"):
+    for name in (f"{models_module.__name__}.replace_bytes", "fedcart.shared.folders.os.rename"):
         with monkeypatch.context() as patched:
             patched.setattr(name, full)
             with pytest.raises((InputError, OSError), match="No space left"):

@@ -11,10 +11,7 @@ models/                     the models that were used, and which one is
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +19,12 @@ from pathlib import Path
 from fedcart.client.ledger_files import POLICY, key_path, ledger_path
 from fedcart.client.settings import StoreSettings
 from fedcart.client.store_templates import policy_toml, store_toml
-from fedcart.shared.errors import ConfigError, InputError
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.folders import new_folder
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.policy import Policy
-from fedcart.shared.storage import named_failures, replace_bytes, sync_directory
+from fedcart.shared.storage import named_failures, replace_bytes
 
 STORE = "store.toml"
 NUMBER = 0
@@ -109,12 +107,7 @@ def create_store(
       InputError: it cannot be written.
     """
     directory = Path(os.path.abspath(directory))
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise _taken(directory)
-    with named_failures(directory, "create"):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
-    try:
+    with new_folder(directory, "a store's key and ledger are never replaced: name another folder") as part:
         made = StoreFolder(part)
         text = store_toml(folder=directory.name, source=source, query=query, columns=columns or {}, catalogue=catalogue)
         policy = policy_toml(epsilon_total=epsilon_total, consent_column=consent_column)
@@ -127,9 +120,6 @@ def create_store(
         _check(made, directory)
         identity = Identity.create(key_path(part, NUMBER))
         Ledger.create(made.ledger_file, identity, coalition=coalition, rehearsal=False).close()
-        _appear(part, directory)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return StoreFolder(directory), identity
 
 
@@ -141,22 +131,3 @@ def _check(made: StoreFolder, directory: Path) -> None:
     except ConfigError as error:
         message = error.message.replace(str(made.directory), str(directory))
         raise ConfigError(f"{message}; nothing was made", error.hint) from None
-
-
-def _appear(part: Path, directory: Path) -> None:
-    """One rename; an empty folder in its place is replaced, anything else is kept."""
-    try:
-        sync_directory(part)
-        os.rename(part, directory)
-        sync_directory(directory.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise _taken(directory) from None
-        raise InputError(f"{directory}: cannot create: {error.strerror}; nothing was made") from error
-
-
-def _taken(directory: Path) -> ConfigError:
-    return ConfigError(
-        f"{directory} is not empty; nothing was made",
-        "a store's key and ledger are never replaced: name another folder",
-    )

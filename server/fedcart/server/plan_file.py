@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +18,7 @@ from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.config import build, number, read_toml
 from fedcart.shared.errors import ConfigError
+from fedcart.shared.folders import new_folder
 from fedcart.shared.identity import Identity
 from fedcart.shared.installed import installed_app_hash
 from fedcart.shared.plan import Plan, Trust, build_learner, hyper_parameters
@@ -28,7 +26,7 @@ from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import auto_delta
 from fedcart.shared.privacy.terms import Bound, PrivacyTerms, with_changes
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
-from fedcart.shared.storage import named_failures, replace_bytes, sync_directory
+from fedcart.shared.storage import named_failures, replace_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,18 +140,11 @@ def write_plan(directory: Path, plan: Plan, catalogue: Catalogue, coordinator: I
         there = {path.name for path in directory.iterdir()} if directory.exists() else set()
     if there:
         return _stands_already(directory, there, document, catalogue, coordinator)
-    with named_failures(directory, "create"):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
-        try:
-            part.chmod(0o755)
-            digest = plan.save(part / PLAN, catalogue)
-            replace_bytes(part / CATALOGUE, canonical_bytes(catalogue.document()))
-            PlanSignatures.sign(digest, coordinator).save(part / SIGNATURES)
-            os.rename(part, directory)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        sync_directory(directory.parent)
+    with new_folder(directory, "name a new directory") as part, named_failures(directory, "create"):
+        part.chmod(0o755)
+        digest = plan.save(part / PLAN, catalogue)
+        replace_bytes(part / CATALOGUE, canonical_bytes(catalogue.document()))
+        PlanSignatures.sign(digest, coordinator).save(part / SIGNATURES)
     return True
 
 

@@ -8,11 +8,6 @@ model.json                    hashes of both, and whether noise came from a seed
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +18,10 @@ from fedcart.shared.agreement import CATALOGUE, PLAN, Agreement
 from fedcart.shared.canonical import canonical_bytes, model_hash
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, InputError
+from fedcart.shared.folders import placed
 from fedcart.shared.learners.base import Scorer, State
 from fedcart.shared.plan import Plan
-from fedcart.shared.storage import load_arrays, named_failures, replace_bytes, save_arrays, sync_directory
+from fedcart.shared.storage import load_arrays, named_failures, replace_bytes, save_arrays
 
 STATE, ABOUT = "state.npz", "model.json"
 FILES = (PLAN, CATALOGUE, STATE, ABOUT)
@@ -67,30 +63,6 @@ def save_model(directory: Path, plan: Plan, catalogue: Catalogue, state: State, 
         about = {"version": VERSION, "plan_hash": plan_hash, "model_hash": model_hash(state.public)}
         replace_bytes(part / ABOUT, canonical_bytes({**about, "rehearsal": rehearsal}))
         part.chmod(0o755)
-
-
-@contextmanager
-def placed(directory: Path) -> Iterator[Path]:
-    """An empty folder (mode 0700) beside `directory`, which takes its place when the block ends well, else goes."""
-    with named_failures(directory, "create"):
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
-    try:
-        yield part
-        _place(part, directory)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _place(part: Path, directory: Path) -> None:
-    """Put a whole folder in its place by renames; what was there goes."""
-    old = directory.with_name(f".{directory.name}.old")
-    with named_failures(directory, "write"):
-        shutil.rmtree(old, ignore_errors=True)
-        if directory.exists():
-            os.rename(directory, old)
-        os.rename(part, directory)
-        sync_directory(directory.parent)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(directory: Path) -> Model:

@@ -17,6 +17,7 @@ from fedcart.shared.agreement import CATALOGUE
 from fedcart.shared.agreement import PLAN as PLAN_FILE
 from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.flower_compat.fleet import Unreachable, clock_off_s, http_client, public_pem
+from fedcart.shared.folders import placed
 from fedcart.shared.identity import Identity, verify
 from fedcart.shared.invitation import (
     APPROVE,
@@ -30,7 +31,7 @@ from fedcart.shared.invitation import (
     ask,
     model_bytes_to_sign,
 )
-from fedcart.shared.model_files import ABOUT, STATE, load_model, placed
+from fedcart.shared.model_files import ABOUT, STATE, load_model
 from fedcart.shared.policy import Policy
 from fedcart.shared.storage import replace_bytes
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fedcart.client.store_folder import StoreFolder
 from fedcart.shared.errors import DataError, did_you_mean
-from fedcart.shared.model_files import ABOUT, FILES, Model, load_model, placed
+from fedcart.shared.folders import placed
+from fedcart.shared.model_files import ABOUT, FILES, Model, load_model
 from fedcart.shared.storage import named_failures, replace_bytes
 
 CURRENT = "current"

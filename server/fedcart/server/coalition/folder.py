@@ -17,8 +17,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,10 +27,11 @@ from fedcart.server.tls_files import AUTHORITY, make_authority, make_server
 from fedcart.shared.agreement import CATALOGUE
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, DataError
+from fedcart.shared.folders import new_folder
 from fedcart.shared.identity import Identity, fingerprint
 from fedcart.shared.invitation import TOKEN_BYTES, Invitation
 from fedcart.shared.roster import KEY
-from fedcart.shared.storage import named_failures, replace_bytes, sync_directory
+from fedcart.shared.storage import named_failures, replace_bytes
 
 ABOUT, MEMBERS, TLS, PLANS, PUBLISHED = "coalition.json", "members.json", "tls", "plans", "published"
 VERSION = 1
@@ -182,27 +181,21 @@ def create_coalition(directory: Path, catalogue: Catalogue, hosts: Sequence[str]
       ConfigError: the directory is not empty, or the item list was derived from interactions.
     """
     directory = Path(os.path.abspath(directory))
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"{directory} is not empty; nothing was made", "keys are never replaced: name another folder")
     if catalogue.source != "given":
         raise ConfigError("the item list was derived from interactions; nothing was made", "epsilon would not cover it")
-    with named_failures(directory, "create"):
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".part", dir=directory.parent))
-        try:
-            for name in (KEY.parent.name, TLS, PLANS):
-                (part / name).mkdir(mode=0o700)
-            Identity.create(part / KEY)
-            make_authority(part / TLS, directory.name)
-            make_server(part / TLS, hosts)
-            catalogue.save(part / CATALOGUE)
-            about = About(name=directory.name, hosts=tuple(hosts), port=port)
-            replace_bytes(part / ABOUT, json.dumps({"version": VERSION, **dataclasses.asdict(about)}).encode())
-            _write_members(part / MEMBERS, [])
-            os.rename(part, directory)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        sync_directory(directory.parent)
+    with (
+        new_folder(directory, "keys are never replaced: name another folder") as part,
+        named_failures(directory, "create"),
+    ):
+        for name in (KEY.parent.name, TLS, PLANS):
+            (part / name).mkdir(mode=0o700)
+        Identity.create(part / KEY)
+        make_authority(part / TLS, directory.name)
+        make_server(part / TLS, hosts)
+        catalogue.save(part / CATALOGUE)
+        about = About(name=directory.name, hosts=tuple(hosts), port=port)
+        replace_bytes(part / ABOUT, json.dumps({"version": VERSION, **dataclasses.asdict(about)}).encode())
+        _write_members(part / MEMBERS, [])
     return CoalitionFolder(directory)
 
 
