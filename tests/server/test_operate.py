@@ -23,8 +23,8 @@ from fedcart.server.coalition.control import CONTROL, is_served, question
 from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
 from fedcart.server.coalition.runs import RUNS, Runs
 from fedcart.server.coalition.service import Service
-from fedcart.server.coalition.watch import Counters, Watch
-from fedcart.server.tls_files import AUTHORITY, expires
+from fedcart.server.coalition.watch import Counters, Watch, answer
+from fedcart.server.tls_files import AUTHORITY, SERVER, expires, make_server
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.cli import run
 from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
@@ -85,14 +85,14 @@ def test_metrics_are_prometheus_text_without_labels_on_loopback_only() -> None:
     counters.round(LINE)
     counters.ended(well=False)
     now = {"fedcart_stores_joined": 3.0, "fedcart_stores_online": 2.0, "fedcart_certificate_seconds": 9.0}
-    watch = Watch(0, lambda: counters.text(now))
+    watch = Watch(0, lambda: counters.text(now), lambda: None)
     try:
         base = f"http://127.0.0.1:{watch.port}"
         assert httpx.get(f"{base}/health").text == "ok\n"
         assert httpx.get(f"{base}/members").status_code == 404
         text = httpx.get(f"{base}/metrics").text
         with pytest.raises(InputError, match="cannot listen"):
-            Watch(watch.port, str)
+            Watch(watch.port, str, lambda: None)
     finally:
         watch.close()
     samples = dict(line.split(" ") for line in text.splitlines() if not line.startswith("#"))
@@ -133,7 +133,44 @@ def test_the_record_says_how_each_run_ended(tmp_path: Path) -> None:
         runs.read()
 
 
+def test_a_page_that_cannot_be_made_is_answered_and_its_reason_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def refuses() -> str:
+        raise InputError("tls/server.pem: cannot read: No such file or directory")
+
+    def breaks() -> str:
+        raise ZeroDivisionError("a fault")
+
+    pages = {"/metrics": refuses, "/health": breaks}
+    assert answer("/metrics", pages) == (500, b"unhealthy\n")
+    assert "tls/server.pem: cannot read" in caplog.records[-1].getMessage()
+    assert answer("/health", pages) == (500, b"unhealthy\n")
+    assert caplog.records[-1].exc_info is not None
+    assert answer("/other", pages) == (404, b"")
+
+
 # --- one served coalition
+
+
+def test_health_says_when_no_store_can_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with served(tmp_path, watch_port=0) as (folder, service):
+        assert service.watch is not None
+        base, certificate = f"http://127.0.0.1:{service.watch.port}", folder.tls / SERVER
+        assert httpx.get(f"{base}/health").text == "ok\n"
+        good = certificate.read_bytes()
+        for bad, reason in ((None, "cannot read"), (b"nothing", "no certificate")):
+            certificate.unlink()
+            if bad is not None:
+                certificate.write_bytes(bad)
+            service.sync_certificate()  # serves on with the one it has
+            for page in ("/health", "/metrics"):
+                reply = httpx.get(f"{base}{page}")
+                assert (reply.status_code, reply.text) == (500, "unhealthy\n")
+                assert reason in caplog.records[-1].getMessage()
+            certificate.write_bytes(good)
+        assert httpx.get(f"{base}/health").status_code == 200
+        make_server(folder.tls, ["127.0.0.1"], days=0)
+        assert httpx.get(f"{base}/health").status_code == 500
+        assert "expired at" in caplog.records[-1].getMessage()
 
 
 def test_a_served_coalition_renews_is_watched_and_lets_a_store_leave(

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedcart.shared.errors import ConfigError
+from fedcart.shared.errors import ConfigError, InputError
 from fedcart.shared.storage import create_private, named_failures, read_private, replace_bytes
 
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority.key"
@@ -73,9 +73,13 @@ def make_server(directory: Path, hosts: Sequence[str], days: int = SERVER_DAYS) 
 
 
 def expires(directory: Path) -> datetime.datetime:
-    """When the server's certificate is good no more. Raises InputError where it cannot be read."""
+    """When the server's certificate is good no more. Raises InputError where it cannot be read or is none."""
     with named_failures(directory / SERVER, "read"):
-        return x509.load_pem_x509_certificate((directory / SERVER).read_bytes()).not_valid_after_utc
+        raw = (directory / SERVER).read_bytes()
+    try:
+        return x509.load_pem_x509_certificate(raw).not_valid_after_utc
+    except ValueError:
+        raise InputError(f"{directory / SERVER}: no certificate") from None
 
 
 def _builder(

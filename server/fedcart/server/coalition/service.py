@@ -67,7 +67,7 @@ class Service:
         self.listener.start()
         self.watch: Watch | None = None
         try:
-            self.watch = None if watch_port is None else Watch(watch_port, self._metrics)
+            self.watch = None if watch_port is None else Watch(watch_port, self._metrics, self._check)
             self._control = Control(folder.directory, self._asked)
         except BaseException:
             self._stop_listening()
@@ -87,7 +87,8 @@ class Service:
 
     def sync_certificate(self) -> None:
         """Take up a renewed certificate for connections from now on."""
-        version = file_version(str(self._folder.tls / SERVER))
+        path = self._folder.tls / SERVER
+        version = file_version(str(path)) if path.exists() else None
         if version == self._certificate:
             return
         try:
@@ -123,6 +124,11 @@ class Service:
         now = {"joined": len(self._members.keys), "online": self._link.online()}
         gauges = {f"fedcart_stores_{name}": float(count) for name, count in now.items()}
         return self.counters.text({**gauges, "fedcart_certificate_seconds": left})
+
+    def _check(self) -> None:
+        """Stores can call: the certificate can be read and has not expired."""
+        if (until := expires(self._folder.tls)).timestamp() < time.time():
+            raise ConfigError(f"the server certificate expired at {until:%Y-%m-%d %H:%M} UTC; no store can call")
 
     # --- what the operator asks
 

@@ -7,13 +7,16 @@ registry adds what this process should not say of its machine.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from fedcart.shared.errors import InputError
+from fedcart.shared.errors import FedcartError, InputError
+
+log = logging.getLogger("fedcart.coalition")
 
 LOOPBACK = "127.0.0.1"
 HELP = {
@@ -75,21 +78,26 @@ class Counters:
 class Watch:
     """Serves both on a port of loopback, in a thread of its own. Close it."""
 
-    def __init__(self, port: int, text: Callable[[], str]) -> None:
+    def __init__(self, port: int, text: Callable[[], str], check: Callable[[], None]) -> None:
         """
         Args:
           port: 0 = any.
+          text: the page /metrics.
+          check: raises FedcartError where the coordinator cannot do its work. /health then answers 500 `unhealthy`, as
+            any page does that cannot be made; the reason is in the log.
 
         Raises:
           InputError: the port is taken.
         """
 
+        def health() -> str:
+            check()
+            return "ok\n"
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                pages = {"/health": lambda: "ok\n", "/metrics": text}
-                page = pages.get(self.path)
-                body = page().encode() if page is not None else b""
-                self.send_response(200 if page is not None else 404)
+                code, body = answer(self.path, {"/health": health, "/metrics": text})
+                self.send_response(code)
                 self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -114,3 +122,16 @@ class Watch:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+
+def answer(path: str, pages: Mapping[str, Callable[[], str]]) -> tuple[int, bytes]:
+    """Status and body of one request; what goes wrong is for the operator's log, not for whoever asks."""
+    if path not in pages:
+        return 404, b""
+    try:
+        return 200, pages[path]().encode()
+    except FedcartError as error:
+        log.error("%s: %s", path, error)
+    except Exception:
+        log.exception("%s could not be made", path)
+    return 500, b"unhealthy\n"
