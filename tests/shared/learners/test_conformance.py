@@ -46,10 +46,10 @@ def test_a_built_in_learner_conforms(learner, check):
 @pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS + PRIVATE_CHECKS, ids=check_id)
 @pytest.mark.parametrize("local_steps", [0, 2], ids=["one gradient", "local steps"])
-@pytest.mark.parametrize("name", ["mf", "ncf"])
-def test_a_neural_learner_conforms(name, local_steps, check):
+@pytest.mark.parametrize(("name", "more"), [("mf", {}), ("ncf", {}), ("mf", {"popularity_share": 0.2})])
+def test_a_neural_learner_conforms(name, more, local_steps, check):
     server = "adam" if local_steps == 0 else "average"
-    settings = {"embedding_dim": 4, "round_count": 2, "local_steps": local_steps, "server_optimizer": server}
+    settings = {"embedding_dim": 4, "round_count": 2, "local_steps": local_steps, "server_optimizer": server} | more
     check(Case(lambda: learner_class(name)(**settings), tolerance=1e-5, model_tolerance=1e-3))
 
 
