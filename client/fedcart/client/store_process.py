@@ -66,7 +66,7 @@ class StoreProcess:
         self._node = StoreNode(
             lambda: FleetLink(membership.address, authority, key, self._identity.sign),
             make_app(self._around),
-            {},
+            None,
             memory=self._files.node_memory,
         )
 

@@ -93,6 +93,25 @@ def test_answers_through_the_app_with_the_nodes_configuration(served: link_kit.S
     assert not node.state.online
 
 
+def test_messages_wait_for_a_node_that_is_not_ready(served: link_kit.Served) -> None:
+    """A store that has just started still reads its data: what it would answer now would be taken for a refusal."""
+    key, grid = served.member(), served.link.start_run()
+    node = StoreNode(lambda: served.node(key), echo_app(), None, poll_s=0.02, hold_s=0.5)
+    node.start()
+    number = number_of(served, key)
+    assert until(lambda: number in grid.get_node_ids())
+    content = fc.RecordDict({"c": fc.ConfigRecord({"said": "early"})})
+    ids = list(grid.push_messages([fc.Message(content, number, "query.echo", ttl=30)]))
+    time.sleep(1)
+    assert list(grid.pull_messages(ids)) == []
+    assert node.state.online
+    node.configure({"store": 4})
+    replies: list[fc.Message] = []
+    assert until(lambda: bool(replies.extend(grid.pull_messages(ids)) or replies))
+    assert replies[0].content["c"] == {"store": 4, "said": "early"}
+    assert node.stop(10)
+
+
 def test_an_error_leaves_as_its_class_and_a_flow_that_nobody_wrote_too(served: link_kit.Served) -> None:
     key, grid = served.member(), served.link.start_run()
     with running(served, key):

@@ -57,7 +57,7 @@ class StoreNode:
         self,
         connect: Callable[[], FleetLink],
         app: ClientApp,
-        config: UserConfig,
+        config: UserConfig | None,
         *,
         memory: Path | None = None,
         poll_s: float = POLL_S,
@@ -68,14 +68,15 @@ class StoreNode:
 
         Args:
           connect: opens the line; called again after a loss that only a new one mends.
-          config: the node's configuration in the app's context.
+          config: the node's configuration in the app's context; None = not ready: it is online, and messages wait for
+            `configure`, until their deadline.
           memory: file that remembers the node's number, so that a store that was killed is back at once and need not
             wait until its lease has run out.
           poll_s: seconds between two looks for a message, where the coordinator does not hold them.
           hold_s: seconds that it may; a stop takes up to as long.
           lease_s: 10 to 1800.
         """
-        self._connect, self._app, self._config = connect, app, dict(config)
+        self._connect, self._app, self._config = connect, app, config
         self._memory, self._poll_s, self._hold_s, self._lease_s = memory, poll_s, hold_s, lease_s
         self._context: Context | None = None
         self._thread: threading.Thread | None = None
@@ -93,6 +94,10 @@ class StoreNode:
         """Change the node's configuration from the next message on."""
         with self._lock:
             self._config = dict(config)
+
+    def _is_ready(self) -> bool:
+        with self._lock:
+            return self._config is not None
 
     def start(self) -> None:
         """Run in a background thread."""
@@ -143,7 +148,7 @@ class StoreNode:
                 raise refused from None  # it is not ours, or it is gone: the lease will run out
             node = link.activate(self._lease_s)
         self._remember(node)
-        self._context = Context(0, node, self._config, RecordDict(), {})
+        self._context = Context(0, node, self._config or {}, RecordDict(), {})
         log.info("online as node %d", node)
         self._note(online=True, trouble="")
 
@@ -168,6 +173,9 @@ class StoreNode:
         while not stop.is_set():
             if lost.is_set():
                 raise Unreachable("the coordinator does not know this node any more")
+            if not self._is_ready():
+                stop.wait(self._poll_s)
+                continue
             looked = time.monotonic()
             try:
                 message = link.pull(self._hold_s)
@@ -206,7 +214,7 @@ class StoreNode:
         """The app's reply; an exception leaves as its class."""
         assert self._context is not None
         with self._lock:
-            self._context.node_config = self._config
+            self._context.node_config = self._config or {}
         try:
             return self._app(message, self._context)
         except Exception as error:
