@@ -87,6 +87,9 @@ def test_a_transposed_array_is_sent_in_c_order() -> None:
         ("int32", (1,), "fedcart.raw", bytes(4)),
         ("float64", (-1, -1), "fedcart.raw", bytes(8)),
         ("float32", (1 << 40, 1 << 40), "fedcart.raw", bytes(8)),
+        ("float32", (0, 1 << 62), "fedcart.raw", b""),
+        ("float32", (0, 1 << 80), "fedcart.raw", b""),
+        ("float32", (1,) * 65, "fedcart.raw", bytes(4)),
     ],
 )
 def test_an_array_that_is_not_what_it_says_is_refused(

@@ -10,6 +10,7 @@ Here: messages, apps and the simulation runtime. `link`: the SuperLink inside a 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import threading
@@ -92,6 +93,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "uint64": np.dtype("<u8"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_MOST_DIMENSIONS = 8
+"""Of an array that comes in: the product of any number of sizes takes as long as its sender likes."""
 
 
 def pack_array(array: npt.NDArray[Any]) -> Array:
@@ -116,12 +119,17 @@ def unpack_array(packed: Array) -> npt.NDArray[Any]:
     dtype = _DTYPES.get(packed.dtype)
     if packed.stype != _RAW or dtype is None:
         raise ProtocolError(f"an array came as {packed.dtype} in {packed.stype}; it was not used")
-    words = 1
-    for size in packed.shape:
-        words *= size
-    if any(size < 0 for size in packed.shape) or words * dtype.itemsize != len(packed.data):
-        raise ProtocolError(f"an array of shape {packed.shape} came with {len(packed.data)} bytes; it was not used")
-    view: npt.NDArray[Any] = np.frombuffer(packed.data, dtype).reshape(packed.shape)
+    shape = packed.shape
+    try:
+        if len(shape) > _MOST_DIMENSIONS or min(shape, default=0) < 0:
+            raise ValueError
+        if math.prod(shape) * dtype.itemsize != len(packed.data):
+            raise ValueError
+        view: npt.NDArray[Any] = np.frombuffer(packed.data, dtype).reshape(shape)
+    except (ValueError, OverflowError):  # numpy's own, too: no rows of 2^62 words each
+        raise ProtocolError(
+            f"an array of {len(shape)} sizes, {shape[:3]} first, came with {len(packed.data)} bytes; it was not used"
+        ) from None
     return view
 
 
