@@ -99,9 +99,13 @@ class Als:
         return self.embedding_dim * (self.embedding_dim + 1) // 2
 
     def bands(self, items: int) -> list[tuple[int, int]]:
-        """(first, stop) of each band of items whose matrices fit one release; sizes differ by at most one."""
-        count = -(-items * self.triangle // MOST_WORDS)
-        while -(-items // count) * self.triangle > MOST_WORDS:
+        """(first, stop) of each band of items whose totals fit one release; sizes differ by at most one.
+
+        Every band is a release of its own at the whole sensitivity: a customer may have items in all of them.
+        """
+        each = self.embedding_dim if self.shared_curvature else self.triangle
+        count = -(-items * each // MOST_WORDS)
+        while -(-items // count) * each > MOST_WORDS:
             count += 1
         edges = [items * band // count for band in range(count + 1)]
         return list(itertools.pairwise(edges))
