@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from fedcart.shared import storage
 from fedcart.shared.errors import ConfigError, InputError
-from fedcart.shared.storage import create_private, read_private
+from fedcart.shared.storage import create_private, read_private, replace_file
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
@@ -48,3 +49,18 @@ def test_a_key_that_others_may_use_is_not_read(tmp_path: Path, mode: int) -> Non
     (tmp_path / "key").chmod(mode)
     with pytest.raises(ConfigError, match=f"mode {mode:04o}"):
         read_private(tmp_path / "key", 100)
+
+
+def test_a_private_file_has_mode_0600_before_a_byte_is_in_it(tmp_path: Path) -> None:
+    seen = []
+
+    def write(file: IO[bytes]) -> None:
+        seen.append(os.fstat(file.fileno()).st_mode & 0o777)
+        file.write(b"secret")
+
+    (tmp_path / ".file.part").write_bytes(b"of a crash")
+    (tmp_path / ".file.part").chmod(0o666)
+    replace_file(tmp_path / "file", write, private=True)
+    assert seen == [0o600]
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "file").read_bytes() == b"secret"

@@ -331,3 +331,12 @@ def test_a_changed_data_file_is_told_apart_from_another_configuration(tmp_path: 
         Workspace(tmp_path, CONFIG | {"contents": {"data": "b"}})
     with pytest.raises(InputError, match="another configuration"):
         Workspace(tmp_path, CONFIG | {"contents": {"data": "a"}, "seed": 1})
+
+
+def test_a_configuration_is_its_owners_alone_since_a_database_url_may_hold_a_password(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Workspace(tmp_path / "run", CONFIG)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "run" / "config.json").stat().st_mode & 0o777 == 0o600

@@ -45,12 +45,17 @@ def file_version(path: str) -> FileVersion:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def replace_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file, then put it durably in the place of `path`. One writer at a time."""
+def replace_file(path: Path, write: Callable[[IO[bytes]], None], *, private: bool = False) -> None:
+    """Let `write` fill a temporary file, then put it durably in the place of `path`. One writer at a time.
+
+    With `private` only its owner may use it, before a byte is in it.
+    """
     temporary = path.with_name(f".{path.name}.part")  # one name: what a crash leaves is overwritten
     with named_failures(path, "write"):
         try:
             with temporary.open("wb") as file:
+                if private:
+                    os.fchmod(file.fileno(), 0o600)
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -60,9 +65,9 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         sync_directory(path.parent)
 
 
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Put `data` durably in the place of `path`."""
-    replace_file(path, lambda file: _write_all(file, data))
+def replace_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Put `data` durably in the place of `path`; `private`: mode 0600."""
+    replace_file(path, lambda file: _write_all(file, data), private=private)
 
 
 def create_private(path: Path, data: bytes, undone: str, hint: str | None = None) -> None:

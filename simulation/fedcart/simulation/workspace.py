@@ -84,7 +84,7 @@ class Workspace:
             # The other run was refused before it did anything: bad input, then corrected.
             shutil.rmtree(self.directory / WORK, ignore_errors=True)
             (self.directory / RUN).unlink(missing_ok=True)
-        self.write_text(CONFIG, json.dumps(config, indent=2) + "\n")
+        replace_bytes(path, (json.dumps(config, indent=2) + "\n").encode(), private=True)  # a URL may hold a password
 
     def _holds_results(self) -> bool:
         """Whether a stage or a round was finished here."""

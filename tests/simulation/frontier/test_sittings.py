@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -227,3 +228,15 @@ def test_kill_9_in_a_cell_repeats_that_cell_only(tmp_path: Path, write_sales: An
     assert done.returncode == 0, done.stderr
     assert (out / "cells" / "baselines-seed0" / "run.json").stat().st_mtime_ns == before
     assert json.loads((out / "frontier.json").read_text())["status"] == "complete"
+
+
+def test_configurations_are_their_owners_alone_since_a_database_url_may_hold_a_password(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        folder = Folder(tmp_path / "out", Experiment(grid=grid(), base=Config.read(None, {"data.name": "ncf-split"})))
+        cell = folder.config(folder.cells[0])
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "out" / "grid.json", cell):
+        assert path.stat().st_mode & 0o777 == 0o600
+    folder.close()

@@ -68,7 +68,7 @@ class Folder:
                     "nothing was run",
                     "a grid may grow: repeat its lists with what is new, or choose another --out DIR",
                 )
-        replace_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
+        replace_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode(), private=True)  # may hold a password
 
     def _refuse_other(self, before: dict[str, Any], wanted: dict[str, Any]) -> None:
         """Refuse another configuration, but for keys of learners that are new."""
@@ -102,7 +102,8 @@ class Folder:
     def config(self, cell: Cell) -> Path:
         """Write the cell's configuration, a file that `fedcart simulate` reads."""
         path = self.directory / CELLS / f"{cell.name}.json"
-        replace_bytes(path, (json.dumps(self.experiment.config(cell).document(), indent=1) + "\n").encode())
+        document = json.dumps(self.experiment.config(cell).document(), indent=1)
+        replace_bytes(path, f"{document}\n".encode(), private=True)  # a URL may hold a password
         return path
 
     def make_way(self, cell: Cell) -> None:
