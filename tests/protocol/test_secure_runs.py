@@ -10,19 +10,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from fedcart.client.gate import release
 from fedcart.client.ledger_files import ledger_path
 from fedcart.server.checkpoint import read_lines
 from fedcart.server.returns import EARLY_TRIES
-from fedcart.shared.errors import RoundFailed
+from fedcart.shared.errors import PrivacyRefused, RoundFailed
 from fedcart.shared.flower_compat import SimulationRuntime
+from fedcart.shared.privacy.accounting import run_rho
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.replay import AuditedRound, verify_transcript
+from fedcart.shared.secagg.requests import Train
 from fedcart.shared.secagg.transcript import Transcript
 from fedcart.simulation.engines import ray
 from fedcart.simulation.engines.faults import Fault, FaultHook, coin_drops
@@ -146,6 +151,26 @@ def test_a_store_that_restarts_misses_one_round_and_is_back_in_an_epoch_begun_fo
     assert charged == [True, True, False] + [True] * (count - 3)
 
 
+def test_a_store_whose_ledger_refuses_a_release_is_asked_for_the_next_in_the_same_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"sweeps": 4}
+    plain, masked = (SecureRun(tmp_path / name, 5, "als", name == "masked", more=more) for name in ("plain", "masked"))
+    plain.run(lambda store, round_index, _: Fault("drop") if (store, round_index) == (2, 2) else None)
+
+    def refusing(agreement: Any, round_: Any, attempt: int, state: Any, customers: Any, around: Any, *more: Any) -> Any:
+        if round_.index == 2 and around.masks is masked.around.masks.get(2):
+            raise PrivacyRefused("no receipt came; nothing was charged or released")
+        return release(agreement, round_, attempt, state, customers, around, *more)
+
+    monkeypatch.setattr("fedcart.client.app.release", refusing)
+    masked.run()
+    assert final_hash(masked.directory) == final_hash(plain.directory)
+    count = len(masked.agreement.rounds)
+    assert [line["stores"] for line in read_lines(masked.directory)] == [5, 5, 4] + [5] * (count - 3)
+    assert [[one.release for one in rounds] for rounds in audited(masked)] == [list(range(count))]
+
+
 def test_a_store_that_keeps_restarting_begins_no_epoch_more_than_every_few_rounds(tmp_path: Path) -> None:
     secure = SecureRun(tmp_path, 5, "als", more={"sweeps": 10})
     secure.run(restarts(secure, lambda store, round_index: store == 2 and round_index > 0))
@@ -153,6 +178,34 @@ def test_a_store_that_keeps_restarting_begins_no_epoch_more_than_every_few_round
     assert len(begun) > 1
     assert all(later - before >= EARLY_TRIES for before, later in itertools.pairwise(begun[1:]))
     assert min(line["stores"] for line in read_lines(secure.directory)) == 4
+
+
+@pytest.mark.slow
+def test_in_300_rounds_with_restarts_at_random_flows_no_charge_is_lost(tmp_path: Path) -> None:
+    """Each upload in a transcript has a charge of its own in its store's ledger, and no ledger is over its plan."""
+    secure, chance, restarted = SecureRun(tmp_path, 5, "als", attempts=60, more={"sweeps": 299}), Random(7), []
+
+    def hook(store: int, round_index: int, _: int) -> None:
+        if chance.random() < 0.005 and store in secure.around.masks:  # asked for each store's part in each flow
+            restarted.append((store, round_index))
+            secure.around.masks.pop(store).close()
+
+    secure.run(hook)
+    rounds, plan = secure.agreement.rounds, secure.agreement.plan
+    assert [line["round"] for line in read_lines(tmp_path)] == list(range(300))
+    assert len(restarted) >= 20
+    uploads: Counter[tuple[int, int]] = Counter()
+    for path in secure.archive.glob("epoch-*.json"):
+        transcript = Transcript.parse(path.read_bytes())
+        verify_transcript(transcript, secure.pins())
+        for one in transcript.rounds:
+            uploads.update((store, Train.parse(one.train, secure.pins()).release) for store in one.uploads)
+    for store in range(5):
+        with secure.around(str(tmp_path), store).open_ledger() as ledger:
+            lines = map(json.loads, ledger_path(tmp_path / "results", store).read_bytes().splitlines())
+            paid = Counter(line["body"]["round"] for line in lines if line["kind"] == "charge")
+            assert ledger.plan_rho(secure.agreement.plan_hash) <= run_rho(rounds, plan.honest, plan.attempts)
+        assert {i: n for (who, i), n in uploads.items() if who == store and n > paid[i]} == {}
 
 
 def test_for_a_store_that_always_refuses_one_epoch_is_begun_and_no_more(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fedcart.server.exchange import UNREACHED, Outcome, Replies, Take, gather
 from fedcart.server.returns import Returns
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.canonical import model_hash
-from fedcart.shared.errors import ProtocolError, RoundFailed
+from fedcart.shared.errors import PrivacyRefused, ProtocolError, RoundFailed
 from fedcart.shared.flower_compat import Grid, RecordDict
 from fedcart.shared.identity import Identity
 from fedcart.shared.learners.base import Round, State
@@ -222,12 +222,14 @@ class MaskedSums:
         self._flow(now, epoch, flow, {store: made[raw] for store, raw in requests.items()}, take)
 
     def _flow(self, now: _Try, epoch: _Epoch, flow: Flow, contents: Mapping[int, RecordDict], take: Take) -> None:
-        """Ask stores by index; who refuses is left out until the next epoch."""
+        """Ask stores by index; who refuses is left out until the next epoch.
+
+        Not so one whose policy or ledger refuses a release, as when it lacks a receipt: its other secrets are kept.
+        """
         replies = self._gather(now, flow, {epoch.nodes[store]: content for store, content in contents.items()}, take)
+        stays = {"train": (*UNREACHED, PrivacyRefused.__name__), "deliver": ()}.get(flow, UNREACHED)
         for store, node in epoch.nodes.items():
-            if replies.failures.get(node, UNREACHED[0]) not in UNREACHED or (
-                flow == "deliver" and node in replies.failures
-            ):
+            if node in replies.failures and replies.failures[node] not in stays:
                 epoch.away.add(store)
 
     def _gather(self, now: _Try, flow: Flow, contents: Mapping[int, RecordDict], take: Take) -> Replies:
