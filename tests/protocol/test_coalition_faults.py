@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from coalition_kit import until
-from coalition_processes import FIVE, Coalition, check_ledgers
+from coalition_processes import FIVE, Coalition, check_ledgers, tell
 from fedcart.client.membership.coordinator import join, pin_coordinator
 from fedcart.client.membership.files import MemberFiles
 from fedcart.client.store_folder import create_store
 from fedcart.server.checkpoint import read_lines
-from fedcart.server.coalition.folder import CoalitionFolder
+from fedcart.server.coalition.folder import CoalitionFolder, Member
 from fedcart.server.tls_files import make_server
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.invitation import Invitation
@@ -82,23 +81,6 @@ def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coalition]:
     finally:
         for name in list(made.running):
             made.kill(name, signal.SIGTERM)
-
-
-def tell(fault: str, place: Path, code: int, began: float) -> None:
-    """A line for docs/results/faults.md, where FEDCART_FAULTS names a file."""
-    if path := os.environ.get("FEDCART_FAULTS"):
-        lines = read_lines(place)
-        row = {
-            "fault": fault,
-            "exit": code,
-            "rounds": f"{len(lines)} of {len(Agreement.open(place).rounds)}",
-            "stores": [line["stores"] for line in lines],
-            "repeats": sum(line["attempt"] for line in lines),
-            "failures": [line["failures"] for line in lines if line["failures"]],
-            "seconds": round(time.monotonic() - began),
-        }
-        with Path(path).open("a") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 def next_run(living: Coalition) -> Path:
@@ -199,22 +181,29 @@ def test_a_certificate_that_expired_stops_the_run_with_a_reason_until_it_is_rene
     finished(living, place, "certificate renewed", began)
 
 
-def test_twenty_stores_join_at_once(living: Coalition, tmp_path: Path) -> None:
+MANY = 50
+
+
+def test_fifty_stores_join_at_once(living: Coalition, tmp_path: Path) -> None:
     began = time.monotonic()
-    paths = living.folder.invite([f"new{i}" for i in range(20)], tmp_path)
-    stores = [MemberFiles(create_store(tmp_path / f"new{i}")[0]) for i in range(20)]
+    paths = living.folder.invite([f"new{i}" for i in range(MANY)], tmp_path)
+    stores = [MemberFiles(create_store(tmp_path / f"new{i}")[0]) for i in range(MANY)]
     for path, store in zip(paths, stores, strict=True):
         pin_coordinator(store.policy_file, Invitation.load(path).coordinator_key)
-    with ThreadPoolExecutor(20) as together:
+    joining = time.monotonic()
+    with ThreadPoolExecutor(MANY) as together:
         list(together.map(lambda pair: join(*pair), zip(stores, map(Invitation.load, paths), strict=True)))
-    assert len(living.folder.joined()) == 25
-    for i in range(20):
-        living.start("set", "coalition", "set", "demo", f"new{i}", "removed").wait(30)
-    living.running.pop("set")
+    assert len(living.folder.joined()) == 5 + MANY
+    told = f"{MANY} stores joined at once in {time.monotonic() - joining:.1f} s, and left"
+
+    def gone(members: list[Member]) -> list[Member]:
+        return [replace(x, state="removed") if x.name.startswith("new") else x for x in members]
+
+    living.folder.change(gone)
     assert not any(verify(store.folder.ledger_file).findings for store in stores)
     place = next_run(living)
     living.train(deadline=8)
-    finished(living, place, "20 stores joined at once, and left", began)
+    finished(living, place, told, began)
 
 
 def test_a_member_that_is_removed_in_the_middle_of_a_run(living: Coalition) -> None:
