@@ -1,6 +1,6 @@
 """A long run while stores are killed -9 at random moments and started again: it ends, and no charge is lost.
 
-FEDCART_SOAK_ROUNDS sets its length (300 is what docs/results/faults.md says), FEDCART_FAULTS a file for its figures.
+FEDCART_SOAK_ROUNDS sets its length (docs/results/faults.md: 60), FEDCART_FAULTS a file for its figures.
 """
 
 from __future__ import annotations
