@@ -18,7 +18,7 @@ from fedcart.shared.learners.spectral import Spectral
 from fedcart.shared.learners.spectral.contribution import Centring, unit_history
 from fedcart.shared.learners.spectral.local_solve import LocalSolve
 from fedcart.shared.learners.spectral.own_history import recency_ranks
-from fedcart.shared.learners.spectral.posterior import shares
+from fedcart.shared.learners.spectral.posterior import SURE, posterior_mean, shares
 from fedcart.shared.learners.spectral.shrink import shrink
 from fedcart.shared.learners.spectral.sketch import factors, first_basis
 from fedcart.shared.learners.spectral.suited import STEPS, suited
@@ -67,7 +67,24 @@ def test_a_posterior_is_nearer_to_the_truth_than_the_noised_sum():
     assert np.abs(np.log(found / exact)).mean() < np.abs(np.log(floored / exact)).mean()
 
 
-@pytest.mark.parametrize("total", [np.zeros(5), np.array([-3.0, -1.0, 0.0]), np.array([1e6, 1.0])])
+def test_popular_items_stay_apart_as_far_as_the_noise_tells_them_apart():
+    noise = 1.5
+    total = np.concatenate([np.linspace(1.0, 50.0, 500), np.linspace(4000.0, 5000.0, 500)])
+    found = posterior_mean(total, noise)
+    assert (np.diff(found) > 0).all()
+    assert np.abs(found[500:] - total[500:]).max() < 0.1 * noise
+
+
+def test_at_the_seam_both_ways_to_a_posterior_agree():
+    noise = 2.0
+    total = np.concatenate([np.linspace(1.0, 60.0, 300), noise * np.array([SURE - 1e-9, SURE + 1e-9])])
+    below, above = posterior_mean(total, noise)[-2:]
+    assert above == pytest.approx(below, abs=0.02 * noise)
+
+
+@pytest.mark.parametrize(
+    "total", [np.zeros(5), np.array([1e6, 1e5]), np.array([-3.0, -1.0, 0.0]), np.array([1e6, 1.0])]
+)
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_shares_are_shares_whatever_the_sum(total, noise):
     found = shares(total, noise)
