@@ -22,8 +22,10 @@ from fedcart.shared.privacy.clipped_sums import ClippedSums
 from fedcart.shared.privacy.grid import grid
 from fedcart.shared.privacy.terms import PrivacyTerms
 from fedcart.simulation import Config, simulate
+from fedcart.simulation.cli import promise
 from fedcart.simulation.document import LINKAGE
 from fedcart.simulation.partition import Partition
+from fedcart.simulation.report.facts import LINKED, strip
 from fedcart.simulation.run import prepare
 from private_run import around, small
 
@@ -66,6 +68,8 @@ def test_the_unit_is_the_person_and_the_report_says_what_that_needs(run, table, 
     assert (privacy["unit"], privacy["overlap"], privacy["epsilon"]) == ("customer", "weights", 4.0)
     assert "epsilon_in_stores" not in privacy
     assert LINKAGE in privacy["uncovered"]
+    assert "by a linkage that is trusted" in promise(found)
+    assert any(chip.note == LINKED for chip in strip(found)), "the page's strip says it too"
     pair = simulate(config(table, tmp_path / "pair", "pair")).document["privacy"]
     assert pair["unit"] == "customer_store_pair"
     assert set(pair["epsilon_in_stores"]) >= {"2", "3"}

@@ -1,6 +1,8 @@
 """Folders that are either whole or absent: filled beside their place under another name, then put there by a rename.
 
-A crash at any moment leaves what was there before, and at most a hidden folder `.NAME.*.part` to be deleted.
+A crash of `new_folder` at any moment leaves what was there before, and at most a hidden folder `.NAME.*.part` to be
+deleted. `placed` needs two renames: a crash between them leaves the old folder as `.NAME.old`, and the next `placed`
+puts it back before it begins.
 """
 
 from __future__ import annotations
@@ -52,14 +54,22 @@ def placed(directory: Path) -> Iterator[Path]:
     Raises:
       InputError: it cannot be made or put there.
     """
+    old = directory.with_name(f".{directory.name}.old")
+    with named_failures(directory, "write"):
+        if old.exists() and not directory.exists():
+            os.rename(old, directory)
     with _part(directory) as part:
         yield part
-        old = directory.with_name(f".{directory.name}.old")
         with named_failures(directory, "write"):
             shutil.rmtree(old, ignore_errors=True)
             if directory.exists():
                 os.rename(directory, old)
-            os.rename(part, directory)
+            try:
+                os.rename(part, directory)
+            except OSError:
+                if old.exists():
+                    os.rename(old, directory)
+                raise
             sync_directory(directory.parent)
             shutil.rmtree(old, ignore_errors=True)
 

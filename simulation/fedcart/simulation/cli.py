@@ -209,6 +209,8 @@ def promise(document: dict[str, Any]) -> str:
     if privacy["epsilon"] is None:
         return "no privacy guarantee: no noise was added, and the coordinator saw every store's sum"
     unit = privacy["unit"].replace("customer_store_pair", "customer at one store")
+    if privacy["overlap"] == "weights":
+        unit += " (by a linkage that is trusted)"
     words = f"epsilon {privacy['epsilon']:g} at delta {privacy['delta']:g} for each {unit}, trust {privacy['trust']}"
     weak = ["the noise came from the seed"] if document["rehearsal"] else []
     if privacy["trust"] == "distributed" and privacy["aggregation"] == "plain":

@@ -61,3 +61,10 @@ def test_the_first_round_gets_its_share_and_the_gradients_the_rest():
 def test_refuses(settings):
     with pytest.raises(ConfigError, match="nothing was run"):
         one_gradient(MatrixFactorization, **settings)
+
+
+def test_learning_rates_fall_from_the_first_round_of_gradients_to_the_last():
+    made = learner(round_count=4, final_learning_rate=0.03)
+    falls = [made.fall(round_) for round_ in made.rounds(catalogue(), 100)[1:]]
+    assert falls[0] == 1.0
+    assert falls[-1] == pytest.approx(0.03)

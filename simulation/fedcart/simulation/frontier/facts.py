@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fedcart.simulation.frontier.claims import SIMPLE
 from fedcart.simulation.frontier.results import MAIN, Json
 from fedcart.simulation.frontier.words import listed, method_name
-from fedcart.simulation.report.facts import Chip
+from fedcart.simulation.report.facts import LINKED, Chip
 from fedcart.simulation.report.formats import MISSING, count, noun, plain, score, seconds, signed
 
 VERDICTS = {1: "better", 0: "no measurable difference", -1: "worse"}
@@ -20,11 +20,12 @@ def strip(document: Json) -> list[Chip]:
     private = [epsilon for epsilon in grid["epsilons"] if epsilon is not None]
     weak = bool(p["unprotected_because"])
     derived = any(one["catalogue"] == "derived" for one in document["data"])
+    relation = LINKED if "weights" in p["overlap"] else "add or remove one"
     kept, seeded = "rehearsed, not kept" if weak else "each a run of its own", p["rehearsal"]
     return [
         Chip("ε", listed(map(plain, private)) or "none", kept, weak),
         Chip("δ", listed(map(plain, p["delta"])) or MISSING),
-        Chip("unit", units(p["unit"]), several(p["epsilon_in_stores"]) or "add or remove one"),
+        Chip("unit", units(p["unit"]), several(p["epsilon_in_stores"]) or relation),
         Chip("trust", listed(grid["trust"]), "who adds the noise"),
         Chip("accountant", listed(p["accountant"]) or MISSING),
         Chip("colluders", listed(f"up to {count(c)}" for c in p["colluders"]) or MISSING, "trust distributed"),

@@ -44,6 +44,9 @@ class Listed:
     fresh: bool = False
 
 
+LINKED = "one clip over its stores, by a trusted linkage"
+
+
 def strip(run: Json) -> list[Chip]:
     """ε, δ, unit, trust, accountant, colluders, item list, rehearsal, aggregation: in this order, all of them."""
     p, derived = run["privacy"], run["data"]["catalogue"] == "derived"
@@ -62,7 +65,7 @@ def strip(run: Json) -> list[Chip]:
         Chip(
             "unit",
             "customer" if p["unit"] == "customer" else "customer–store pair",
-            f"ε {several} stores" if several else "add or remove one",
+            f"ε {several} stores" if several else LINKED if p["overlap"] == "weights" else "add or remove one",
         ),
         _trust(p),
         Chip("accountant", p["accountant"] or MISSING, "" if private else "nothing to account"),

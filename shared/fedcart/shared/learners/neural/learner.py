@@ -83,7 +83,7 @@ class NeuralLearner:
       local_optimizer: of the store, `adam` or `sgd` (local_steps > 0).
       learning_rate: of the store's optimiser; falls by equal factors to final_learning_rate times itself in the last
         round, and customer_learning_rate with it.
-      round_count: rounds of the run.
+      round_count: rounds of gradients or training.
       server_optimizer, server_learning_rate, server_momentum: see `ServerStep`.
       initial_scale: standard deviation of the initial item tables.
       fold_in_steps, fold_in_learning_rate: Adam steps on the factor of a customer who was never trained on, when
@@ -227,8 +227,13 @@ class NeuralLearner:
             whole,
             newcomers,
             CustomerFit(self.refine_steps, last),
-            stamp(seed_of(state), self.round_count),
+            stamp(seed_of(state), self.first_round + self.round_count),
         )
+
+    @property
+    def first_round(self) -> int:
+        """Index of the first round of gradients."""
+        return 0
 
     @property
     def samples(self) -> Draw:
@@ -237,7 +242,7 @@ class NeuralLearner:
 
     def fall(self, round_: Round) -> float:
         """What learning rates are multiplied by in a round: from 1 by equal factors to final_learning_rate."""
-        done = round_.index / max(self.round_count - 1, 1)
+        done = (round_.index - self.first_round) / max(self.round_count - 1, 1)
         return float(self.final_learning_rate**done)
 
     def customer_fit(self, round_: Round) -> CustomerFit:

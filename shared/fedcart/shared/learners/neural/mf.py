@@ -71,6 +71,11 @@ class MatrixFactorization(NeuralLearner):
         first = Round(0, POPULARITY, (Release(name=POPULARITY, shape=(len(catalogue),)),))
         return (first, *(replace(round_, index=round_.index + 1) for round_ in rounds))
 
+    @property
+    def first_round(self) -> int:
+        """After the one that releases popularity."""
+        return 1 if self.popularity_share else 0
+
     def bounds(self) -> Mapping[str, Bound]:
         """Of the gradient, and of a unit row for popularity."""
         if not self.popularity_share:
