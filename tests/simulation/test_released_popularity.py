@@ -12,6 +12,7 @@ from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.popularity import POPULARITY
 from fedcart.shared.learners.spectral import Spectral
 from fedcart.shared.plan import Plan, hyper_parameters
+from fedcart.shared.privacy import keystream
 from fedcart.shared.privacy.terms import PrivacyTerms
 from fedcart.simulation import baselines
 from fedcart.simulation.released_popularity import released_popularity
@@ -63,6 +64,30 @@ def test_its_noise_is_that_of_the_plans_whole_budget(monkeypatch, trust):
     assert found.sum() == pytest.approx(1.0, rel=1e-5)
     wanted = totals["multiplier"] * math.sqrt(10 / (7 if trust == "distributed" else 1))
     assert totals[POPULARITY].std() == pytest.approx(wanted, rel=0.06)  # 4.6 standard errors of 3,000 numbers
+
+
+def test_without_a_rehearsal_its_noise_is_fresh_and_as_wide(monkeypatch):
+    catalogue, totals = Catalogue(tuple(map(str, range(ITEMS))), "given", {}), []
+    update, fresh, asked = Spectral.update, keystream.fresh, []
+
+    def keep(self, state, round_, given):
+        totals.append((given[POPULARITY], round_.releases[0].noise_multiplier))
+        return update(self, state, round_, given)
+
+    def watched(*place):
+        asked.append(place)
+        return fresh(*place)
+
+    monkeypatch.setattr(Spectral, "update", keep)
+    monkeypatch.setattr(keystream, "fresh", watched)
+    for _ in range(2):
+        assert released_popularity(plan(catalogue), catalogue, nobody(), math.inf, None).sum() == pytest.approx(1.0)
+    (one, multiplier), (two, _) = totals
+    assert len(asked) == 2
+    assert (one != two).any()
+    wanted = multiplier * math.sqrt(10 / 7)
+    assert one.std() == pytest.approx(wanted, rel=0.06)  # 4.6 standard errors of 3,000 numbers
+    assert (one - two).std() == pytest.approx(wanted * math.sqrt(2.0), rel=0.06)  # neither is a part of the other
 
 
 def test_a_baseline_that_is_given_popularity_counts_nothing_itself():

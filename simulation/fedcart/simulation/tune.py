@@ -45,8 +45,8 @@ GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
         "popularity_weight": (0.0, 1.0, 3.0, 8.0),
         "half_life_days": (21.0, 1e9),
     },
-    "recent": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0)},
-    "recent_own": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0)},
+    "recent": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0, 1e9)},
+    "recent_own": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0, 1e9)},
 }
 """Values tried a setting; all combinations."""
 
