@@ -32,6 +32,8 @@ def configuration(folder: Path, learner: str, trust: str = "local") -> Config:
     rows = [f"c{c},i{i}" for c in range(60) for i in rng.choice(30, 6, replace=False)]
     (folder / "sales.csv").write_text("\n".join(["customer,item", *rows]) + "\n")
     settings = {"local_steps": STEPS, "server_optimizer": "average", "embedding_dim": 4, "round_count": ROUNDS}
+    if learner == "mf":
+        settings["popularity_share"] = 0.0  # every release here is a trained one
     return Config(
         data=DataConfig(name=str(folder / "sales.csv"), columns={"customer": "customer", "item": "item"}),
         stores=StoresConfig(count=STORES, by="random"),
