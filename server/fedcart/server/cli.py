@@ -14,6 +14,7 @@ from fedcart.server.coalition.operate import catalogue, renew, runs, status
 PLAN_EXAMPLE = """\b
 Examples:
   fedcart coalition plan demo --epsilon 4
+  fedcart coalition plan demo --epsilon 4 --what-if customers=30000
   fedcart coalition plan plan.toml --catalogue catalogue.json
   fedcart coalition plan plan.toml --catalogue catalogue.json --key coordinator.key --out plans/spring
 """
@@ -37,6 +38,9 @@ for command in (new, invite, roster, set_state, serve, train, status, runs, rene
 @click.option("--catalogue", "catalogue_file", metavar="FILE", type=click.Path(path_type=Path), help="Item list.")
 @click.option("--key", metavar="FILE", type=click.Path(path_type=Path), help="The coordinator's key, to sign with.")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="A new directory for the signed plan.")
+@click.option(
+    "--what-if", metavar="customers=N", help="Show what simulated coalitions of N customers had; plan nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def plan(
     plan_file: Path,
@@ -47,6 +51,7 @@ def plan(
     catalogue_file: Path | None,
     key: Path | None,
     out: Path | None,
+    what_if: str | None,
     as_json: bool,
 ) -> None:
     """Show what a run will cost, and sign the plan.
@@ -56,6 +61,13 @@ def plan(
     --out it only shows. With them it writes plan.json, catalogue.json and plan.signatures.json, all or none, and never
     over another plan.
     """
+    if what_if is not None:
+        from fedcart.server.coalition.plan_command import show_what_if
+
+        beside = {"--learner": learner, "--customers-bound": customers_bound, "--catalogue": catalogue_file}
+        refuse_beside_what_if({**beside, "--key": key, "--out": out})
+        show_what_if(plan_file, what_if, epsilon, trust, as_json)
+        return
     refuse_unused(
         plan_file,
         {"--epsilon": epsilon, "--learner": learner, "--trust": trust, "--customers-bound": customers_bound},
@@ -102,6 +114,17 @@ def plan(
             click.echo(f"{'signed by':<12} {signer.public.hex()}")
     if wrote is not None:
         click.echo(f"wrote {out}" if wrote else f"{out} holds this plan already; nothing was written", err=True)
+
+
+def refuse_beside_what_if(others: dict[str, Any]) -> None:
+    """Raise ConfigError for options that say nothing about a size: with --what-if nothing is planned."""
+    from fedcart.shared.errors import ConfigError
+
+    if given := [name for name, value in others.items() if value is not None]:
+        raise ConfigError(
+            f"{', '.join(given)} would change nothing: --what-if plans nothing; nothing was planned",
+            "--epsilon and --trust are what it reads",
+        )
 
 
 def refuse_unused(plan_file: Path, terms: dict[str, Any], files: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 
 import click
@@ -45,3 +47,64 @@ def plan_for(
     click.echo("\n".join(cost_lines(cost)))
     click.echo(f"{'roster':<12} {pinned}")
     click.echo(f"signed and shown to {made.participants} stores; then: fedcart coalition train {directory}", err=True)
+
+
+def show_what_if(plan_file: Path, asked: str, epsilon: float | None, trust: str | None, as_json: bool) -> None:
+    """Show what coalitions of a size had in simulation; nothing is planned, written or signed.
+
+    Args:
+      plan_file: the coalition's folder, or a PLAN.toml: its epsilon counts where none is given.
+      asked: `customers=N`, N over all stores.
+
+    Raises:
+      ConfigError: another question, no epsilon anywhere, or a trust that no curve was measured under.
+    """
+    from fedcart.server.coalition.what_if import ASSUMPTIONS, SOURCE, expected, what_if_lines
+    from fedcart.shared.errors import ConfigError
+
+    said = re.fullmatch(r"customers=([1-9][0-9_,]*)", asked)
+    if said is None:
+        raise ConfigError(
+            f"--what-if {asked!r}: not a question that can be answered; nothing was planned", "customers=N"
+        )
+    customers = int(re.sub("[_,]", "", said[1]))
+    if epsilon is None and trust is None:
+        epsilon, trust = written_terms(plan_file)
+    if trust == "local":
+        raise ConfigError(
+            "--what-if with trust local: curves were measured under trust distributed only; nothing is expected",
+            "fedcart frontier --trust local measures one on simulated stores",
+        )
+    if trust == "none" and epsilon is not None:
+        raise ConfigError(f"epsilon {epsilon:g} with trust none: nobody would add noise; nothing is expected")
+    strength = math.inf if epsilon is None else epsilon
+    found = expected(customers, strength)
+    if as_json:
+        told = {
+            "schema": 1,
+            "customers": customers,
+            "epsilon": epsilon,
+            "expected": found and found.document(),
+            "assumptions": list(ASSUMPTIONS),
+            "source": SOURCE,
+        }
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo("\n".join(what_if_lines(customers, strength, found)))
+
+
+def written_terms(plan_file: Path) -> tuple[float | None, str | None]:
+    """(epsilon, trust) as plan.toml has them; epsilon None with trust none."""
+    import tomllib
+
+    from fedcart.shared.errors import ConfigError
+
+    path = plan_file / "plan.toml" if plan_file.is_dir() else plan_file
+    try:
+        privacy = tomllib.loads(path.read_text(encoding="utf-8")).get("privacy", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"--what-if: {path} says no epsilon ({error}); nothing is expected", "--epsilon E") from error
+    epsilon, trust = privacy.get("epsilon"), privacy.get("trust")
+    if (epsilon is None and trust != "none") or isinstance(epsilon, bool | str):
+        raise ConfigError(f"--what-if: {path} says no epsilon; nothing is expected", "--epsilon E")
+    return epsilon, trust
