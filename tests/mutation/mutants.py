@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import hashlib
 import json
@@ -178,15 +179,16 @@ def main() -> int:
             overlay(ROOT, copies, [name, *GUARDS[name]])
             survived = hung = 0
             began = time.monotonic()
-            for number, (mutant, verdict) in enumerate(verdicts(copies, name, GUARDS[name], run), 1):
-                record(given.log, mutant, verdict)
-                survived += verdict == "survived"
-                hung += verdict == "hung"
-                if verdict == "survived":
-                    print(f"survived: line {mutant.line}: {mutant.key}", flush=True)
-                if number % 20 == 0:
-                    rest = (time.monotonic() - began) / number * (len(run) - number)
-                    print(f"{Path(name).stem}: {number}/{len(run)}, {rest:.0f} s left", file=sys.stderr, flush=True)
+            with contextlib.closing(verdicts(copies, name, GUARDS[name], run)) as ended:
+                for number, (mutant, verdict) in enumerate(ended, 1):
+                    record(given.log, mutant, verdict)
+                    survived += verdict == "survived"
+                    hung += verdict == "hung"
+                    if verdict == "survived":
+                        print(f"survived: line {mutant.line}: {mutant.key}", flush=True)
+                    if number % 20 == 0:
+                        rest = (time.monotonic() - began) / number * (len(run) - number)
+                        print(f"{Path(name).stem}: {number}/{len(run)}, {rest:.0f} s left", file=sys.stderr, flush=True)
             hung += sum(done.get(m.digest) == "hung" for m in made[name])
             print(summary(Path(name).stem, made[name], known, survived, hung), flush=True)
             left += survived
