@@ -1,8 +1,10 @@
-"""What each safety costs, and how settings are chosen: the learner `spectral` pooled, with a choice of noise.
+"""What each safety costs, and how settings are chosen: a learner (`spectral`) pooled, with a choice of noise.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/spectral.py --data-dir ../shared/data --epsilon 1 4 8 --noise ideal
     OMP_NUM_THREADS=1 python tests/benchmarks/spectral.py --data-dir ../shared/data --epsilon 4 --validation \
-        --set regularization=300,1000
+        --set regularization=300.0,1000.0
+    OMP_NUM_THREADS=1 python tests/benchmarks/spectral.py --data-dir ../shared/data --stores 10 --validation \
+        --measured 2000 --learner gram
 
 `released`: the noise of a run of `--stores` stores with trust distributed, integers and zCDP accounting. `ideal`: one
 continuous Gaussian at exact accounting (Balle, Wang 2018, arXiv:1805.06530), no colluder and no dropout: a reference
@@ -81,6 +83,12 @@ def noised(units, release, excess, draw):
 
 
 def train(learner, split, catalogue, rounds, seed):
+    """The state after the last round."""
+    return train_with_rows(learner, split, catalogue, rounds, seed)[0]
+
+
+def train_with_rows(learner, split, catalogue, rounds, seed):
+    """(state, the customers' own rows, which `als` keeps at the stores)."""
     store = MemoryCustomers(split.train)
     draw = np.random.default_rng(seed)
     state = learner.initial_state(catalogue, seed)
@@ -95,7 +103,7 @@ def train(learner, split, catalogue, rounds, seed):
             for release in round_.releases:
                 totals[release.name] = noised(sums.units()[release.name], release, round_.noise_excess, draw)
         state = learner.update(state, round_, totals)
-    return state
+    return state, store.local
 
 
 def figures(ranking):
@@ -146,6 +154,7 @@ def parse(pairs):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--learner", default="spectral", choices=("spectral", "gram", "als", "popularity"))
     parser.add_argument("--data", default="ncf-split")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--stores", type=int)
@@ -157,6 +166,7 @@ def main() -> None:
     parser.add_argument("--least-rating", type=float, help="leave out ratings below it, before anything else")
     parser.add_argument("--delta", type=float, default=DELTA, help="where the number of customers allows it")
     parser.add_argument("--timed", action="store_true", help="measure only customers whose items have times")
+    parser.add_argument("--measured", type=int, help="at most so many customers, by seeded draw")
     parser.add_argument("--overlap", default="pair", choices=("pair", "declared"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=A,B", help="values to try; all combinations")
     given = parser.parse_args()
@@ -178,23 +188,27 @@ def main() -> None:
             split = with_candidates(split)
     if given.timed:
         split = timed(split)
-    tried = parse(given.set)
-    first = {k: v for k, v in tried.items() if k not in SCORING}
-    second = {k: v for k, v in tried.items() if k in SCORING}
+    if given.measured:
+        split = split.measure_some(given.measured, config.seed)
+    tried, scoring = parse(given.set), SCORING if given.learner == "spectral" else set()
+    first = {k: v for k, v in tried.items() if k not in scoring}
+    second = {k: v for k, v in tried.items() if k in scoring}
     for epsilon in given.epsilon:
         for a in itertools.product(*first.values()):
             trained = dict(zip(first, a, strict=True))
-            default = defaults.settings(given.data, "spectral", epsilon=epsilon, customers_bound=bound)
-            base = build_learner("spectral", {**default, **trained})
+            default = defaults.settings(
+                given.data, given.learner, private=epsilon < math.inf, epsilon=epsilon, customers_bound=bound
+            )
+            base = build_learner(given.learner, {**default, **trained})
             begun = time.monotonic()
             rounds = noised_rounds(base, catalogue, epsilon, given.noise, stores, bound, given.delta)
-            states = [train(base, split, catalogue, rounds, seed) for seed in range(given.seeds)]
+            states = [train_with_rows(base, split, catalogue, rounds, seed) for seed in range(given.seeds)]
             seconds = time.monotonic() - begun
             for b in itertools.product(*second.values()):
-                learner = build_learner("spectral", {**default, **trained, **dict(zip(second, b, strict=True))})
+                learner = build_learner(given.learner, {**default, **trained, **dict(zip(second, b, strict=True))})
                 rows = []
-                for state in states:
-                    ranking = rank(learner.scorer(state, catalogue), split)
+                for state, local in states:
+                    ranking = rank(learner.scorer(state, catalogue), split, local)
                     rows.append(
                         [*figures(ranking), *customer_ndcg(split, ranking.new), *customer_ndcg(split, ranking.all)]
                     )
