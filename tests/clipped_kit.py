@@ -34,10 +34,11 @@ EXTREMES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, 5e-324,
 NUMBERS = st.one_of(st.floats(-3, 3), EXTREMES, st.floats())
 
 
-def block_of(customers: int, key: int = 0, start: int = 0) -> Block:
+def block_of(customers: int, key: int = 0, start: int = 0, items: int = ITEMS) -> Block:
+    """Customers without a history: the sums read what is added, not what they have."""
     empty = np.zeros(0, np.float32)
     nothing = Histories(
-        ITEMS, np.zeros(customers + 1, np.int64), empty.astype(np.int32), empty, empty.astype(np.uint8), empty
+        items, np.zeros(customers + 1, np.int64), empty.astype(np.int32), empty, empty.astype(np.uint8), empty
     )
     return Block(key, start, nothing)
 

@@ -77,17 +77,8 @@ class Coalition:
 
     def store(self, name: str, *before: str) -> None:
         """Its process; `before` is a command that runs it, as `ip netns exec NAME`."""
-        command = [
-            *before,
-            sys.executable,
-            "-m",
-            "fedcart.shared",
-            "store",
-            "run",
-            "--dir",
-            str(self.stores[name].directory),
-        ]
-        self.command(name, *command)
+        directory = str(self.stores[name].directory)
+        self.command(name, *before, sys.executable, "-m", "fedcart.shared", "store", "run", "--dir", directory)
 
     def faulty_store(self, name: str, *fault: str) -> subprocess.Popen[str]:
         """FLOW, TIME, WHAT of tests/faulty_store.py."""

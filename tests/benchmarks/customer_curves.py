@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/customer_curves.py                       # 2,400 to 72,000 people
     OMP_NUM_THREADS=1 python tests/benchmarks/customer_curves.py --people 240000       # adds that point
+    python tests/benchmarks/customer_curves.py --people                                # the table of what is there
 
 Goods, shelves, tribes and shops are those of one marketplace, and so is its population: 240,000 people, of whom the
 first 24,000 are simulated for the point 1x, and so on. Points below 1x are disjoint parts of these 24,000, so that as
@@ -188,9 +189,21 @@ def point(people, parts, market, seed, say):
         yield row
 
 
+def table(rows):
+    """docs/results/customers.md's."""
+    yield "| customers | epsilon | together | alone | content | popularity | together - alone | together - content |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        ndcg, error = row["ndcg"], row["difference_error"]
+        means = [f"{ndcg[name]:.4f}" for name in ("spectral", "alone", "content", "popularity")]
+        gains = [f"{ndcg['spectral'] - ndcg[x]:+.4f} ± {1.96 * error[x]:.4f}" for x in ("alone", "content")]
+        epsilon = "none" if row["epsilon"] is None else f"{row['epsilon']:g}"
+        yield f"| {row['customers']:,} | {epsilon} | {' | '.join([*means, *gains])} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--people", type=int, nargs="+", default=[2_400, 8_000, 24_000, 72_000], help="ascending")
+    parser.add_argument("--people", type=int, nargs="*", default=[2_400, 8_000, 24_000, 72_000], help="ascending")
     parser.add_argument("--file", type=Path, default=FILE)
     given = parser.parse_args()
     begun, market = time.monotonic(), Market()
@@ -199,7 +212,7 @@ def main() -> None:
         print(f"{time.monotonic() - begun:6.0f} s {text}", flush=True)
 
     rows = json.loads(given.file.read_text())["rows"] if given.file.exists() else []
-    chunks = [market.chunk(0)]
+    chunks = [market.chunk(0)] if given.people else []
     for people in given.people:
         rows = [row for row in rows if row["people"] != people]
         if people in PARTS:
@@ -214,6 +227,7 @@ def main() -> None:
         rows.sort(key=lambda row: (row["people"], row["epsilon"] or math.inf))
         lines = ",\n".join("  " + json.dumps(row) for row in rows)
         given.file.write_text(f'{{"rows": [\n{lines}\n]}}\n')
+    print("\n".join(table(rows)))
 
 
 if __name__ == "__main__":

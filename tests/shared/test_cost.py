@@ -82,6 +82,16 @@ def test_one_person_in_several_stores_costs_what_the_noise_says() -> None:
         assert cost.in_stores[3] == epsilon(cost.rho * 3**power, 1e-4)
 
 
+def test_one_person_whose_stores_divide_a_clip_costs_what_the_run_does() -> None:
+    wanted = plan()
+    assert wanted.privacy is not None
+    divided = dataclasses.replace(wanted, privacy=dataclasses.replace(wanted.privacy, overlap="weights"))
+    cost = plan_cost(divided, divided.rounds(CATALOGUE), opinions=False)
+    assert cost.rho == plan_cost(wanted, wanted.rounds(CATALOGUE), opinions=False).rho
+    assert cost.document()["epsilon_in_stores"] is None
+    assert any("by a linkage that is trusted" in line for line in cost_lines(cost))
+
+
 def test_second_opinions_are_near_and_marked() -> None:
     wanted = plan()
     cost = plan_cost(wanted, wanted.rounds(CATALOGUE))

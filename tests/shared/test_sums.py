@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -12,22 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_array
 
+import clipped_kit
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
-from fedcart.shared.interactions import Histories
-from fedcart.shared.learners.base import Block
 from fedcart.shared.privacy import sums as module
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.sums import PlainSums
 
 ITEMS = 9
-
-
-def block_of(customers: int, key: int = 0, start: int = 0) -> Block:
-    empty = np.zeros(0, np.float32)
-    nothing = Histories(
-        ITEMS, np.zeros(customers + 1, np.int64), empty.astype(np.int32), empty, empty.astype(np.uint8), empty
-    )
-    return Block(key, start, nothing)
+block_of = functools.partial(clipped_kit.block_of, items=ITEMS)
 
 
 def integers(columns):

@@ -97,6 +97,11 @@ def test_removing_a_person_from_all_stores_moves_the_coalitions_sum_by_at_most_t
         assert 0 < moved <= grid(round_.releases[0]).sensitivity ** 2
 
 
+def test_without_an_epsilon_it_claims_no_unit_of_a_person(table, tmp_path):
+    found = simulate(config(table, tmp_path / "run", "weights", **{"privacy.epsilon": np.inf, "privacy.trust": "none"}))
+    assert (found.document["privacy"]["unit"], found.document["privacy"]["overlap"]) == ("customer_store_pair", None)
+
+
 def test_it_needs_one_noise(table, tmp_path):
     with pytest.raises(ConfigError, match="trust distributed"):
         simulate(config(table, tmp_path / "run", "weights", **{"privacy.trust": "local"}))
@@ -107,8 +112,7 @@ def test_a_persons_parts_are_equal_and_never_more_than_one():
     people = np.array([5, 7, 7, 9, 9, 9])
     parts = Partition(nothing, people, np.array([0, 6]), ("a",)).parts()
     assert parts.tolist() == [WHOLE, WHOLE // 2, WHOLE // 2, *[WHOLE // 3] * 3]
-    alone = dataclasses.replace(Partition(nothing, people[:1], np.array([0, 1]), ("a",)))
-    assert alone.parts().tolist() == [WHOLE]
+    assert Partition(nothing, people[:1], np.array([0, 1]), ("a",)).parts().tolist() == [WHOLE]
 
 
 def test_a_store_without_parts_charges_nothing(tmp_path):

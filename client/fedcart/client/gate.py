@@ -215,7 +215,7 @@ def _train(
     divisor = plan.customers_bound / plan.participants
     steps, visited = LocalSteps(learner.optimizer_of(round_), state, round_, divisor), StepCustomers(customers)
     for number, wanted in enumerate(round_.charges):
-        sums = ClippedSums([round_.step])
+        sums = ClippedSums([round_.step], parted=_parted(agreement, customers))
         learner.contribute_step(steps.state(), round_, number, visited, sums)
         total = sums.units()[round_.step.name]
         paid.add_noise(wanted, total)

@@ -100,7 +100,8 @@ class Cost:
       promised: the plan's own epsilon.
       epsilon: of all rounds and all attempts, at delta; never above `promised`.
       epsilon_once: of all rounds once.
-      in_stores: number of stores -> epsilon of one person who is a customer of that many.
+      in_stores: number of stores -> epsilon of one person who is a customer of that many; None where stores divide one
+        clip, and the person has the run's.
       opinions: accountant -> its epsilon.
     """
 
@@ -180,10 +181,12 @@ def plan_cost(plan: Plan, rounds: Sequence[Round], *, opinions: bool = True) -> 
         promised=terms.epsilon,
         epsilon=epsilon(rho, terms.delta),
         epsilon_once=epsilon(spent, terms.delta),
-        in_stores={
+        in_stores=None
+        if terms.overlap == "weights"
+        else {
             k: epsilon(overlap_rho(rho, k, own_noise=plan.trust == "local"), terms.delta)
             for k in OVERLAPS
-            if k <= plan.participants and terms.overlap != "weights"
+            if k <= plan.participants
         },
         opinions=second_opinions(plan, rounds, terms.delta) if opinions else None,
         **common,

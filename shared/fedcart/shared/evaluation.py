@@ -87,7 +87,7 @@ class Measuring:
         for block in measured.blocks(CUSTOMERS_AT_ONCE):
             rows = measured_rows(scorer, self._evaluation, block, measured.local, *measured.held_out(block))
             parts = block.histories.parts
-            if parts is not None:  # a person counts once, over all their stores
+            if parts is not None:  # a customer counts by their part: a person at most once over all their stores
                 rows *= (parts / WHOLE)[:, None]
             sums.rows(METRICS, block, csr_array(rows))
 

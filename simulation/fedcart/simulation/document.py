@@ -208,13 +208,15 @@ def privacy(trainings: Trainings, lines: list[dict[str, Any]]) -> dict[str, Any]
             uncovered.append(LINKAGE)
         if trainings.bound_derived:
             uncovered.append("The bound on the number of customers was taken from the data.")
-    one_store_each = trainings.config.privacy.overlap in ("declared", "weights") or trainings.partition.one_store_each
+    terms = trainings.plan.privacy
+    person_is_unit = trainings.partition.one_store_each or trainings.config.privacy.overlap == "declared"
+    person_is_unit |= terms is not None and terms.overlap == "weights"
     rounds = trainings.plan.rounds(trainings.catalogue)
     return privacy_table(
         trainings.plan,
         rounds,
         len(lines),
-        one_store_each=one_store_each,
+        person_is_unit=person_is_unit,
         uncovered=uncovered,
         aggregation=opened_by(lines),
     )

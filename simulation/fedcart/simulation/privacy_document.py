@@ -22,7 +22,7 @@ def privacy_table(
     rounds: tuple[Round, ...],
     rounds_done: int,
     *,
-    one_store_each: bool,
+    person_is_unit: bool,
     uncovered: list[str],
     aggregation: str = "plain",
 ) -> dict[str, Any]:
@@ -30,13 +30,13 @@ def privacy_table(
 
     Args:
       rounds: of the plan, with clips and noise.
-      one_store_each: whether nobody is a customer of two stores.
+      person_is_unit: whether nobody is a customer of two stores, or a person's stores divide one clip.
       uncovered: sentences about the data and the evaluation.
       aggregation: `SA1` where every total was opened by secure aggregation; else `plain`.
     """
     terms, cohort = plan.privacy, plan.cohort()
     return {
-        "unit": "customer" if one_store_each else "customer_store_pair",
+        "unit": "customer" if person_is_unit else "customer_store_pair",
         "relation": "add_or_remove_one",
         "trust": plan.trust,
         "aggregation": aggregation,
@@ -47,7 +47,7 @@ def privacy_table(
         "overlap": None if terms is None else terms.overlap,
         "colluders": None if cohort is None else cohort.colluders,
         "min_survivors": None if cohort is None else cohort.min_survivors,
-        **({} if terms is None or one_store_each else {"epsilon_in_stores": in_stores(plan, rounds)}),
+        **({} if terms is None or person_is_unit else {"epsilon_in_stores": in_stores(plan, rounds)}),
         "releases": releases(plan, rounds, rounds_done),
         "uncovered": [*limits(plan, aggregation), *uncovered],
         "ledger": None if terms is None else "ledger/",

@@ -282,7 +282,7 @@ def describe(name: str, prepared: Prepared) -> str:
 
 
 def fingerprint(prepared: Prepared, plan_hash: str) -> str:
-    """SHA-256 over the plan, the stores, the training view and the held-out items."""
+    """SHA-256 over the plan, the stores, the training view, the parts of clips and the held-out items."""
     split = prepared.split
     arrays: dict[str, npt.NDArray[Any]] = {
         "offsets": prepared.partition.offsets,
@@ -292,6 +292,8 @@ def fingerprint(prepared: Prepared, plan_hash: str) -> str:
         "held_out.indptr": split.held_out.indptr,
         "held_out.items": split.held_out.items,
     }
+    if split.train.parts is not None:
+        arrays["train.parts"] = split.train.parts
     return content_hash({"plan": plan_hash, "arrays": model_hash(arrays)})
 
 

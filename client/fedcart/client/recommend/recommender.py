@@ -2,8 +2,8 @@
 
 Everything happens at the store. Only state that all stores received and the customer's own rows decide, and where a
 customer has no history, the popularity that the model carries. Where a model carries none, the store's own counts of
-consenting customers do: those are outside any epsilon, and `source` says so. With `private_only`
-nothing of another customer's is used.
+consenting customers do: those are outside any epsilon, and `source` says so. With `private_only` nothing of another
+customer's is used.
 """
 
 from __future__ import annotations
