@@ -64,6 +64,7 @@ def test_no_outer_contribution_exceeds_the_sensitivity(z):
         ({"shape": (MOST_WORDS + 1,)}, "over the limit of 16777216"),
         ({"clip_norm": 0.0}, "clip norms must be positive"),
         ({"clip_norm": math.nan}, "clip norms must be positive"),
+        ({"weight_clip_norm": 0.0}, "clip norms must be positive"),
         ({"noise_multiplier": -1.0}, "noise_multiplier"),
         ({"noise_multiplier": math.inf}, "noise_multiplier"),
         ({"sampling_rate": 0.0}, "sampling_rate"),
@@ -82,3 +83,11 @@ def test_refuses_an_unknown_neighbouring_relation():
 
 def test_the_largest_release_is_allowed():
     assert Release(name="r", shape=(1 << 12, 1 << 12)).words == MOST_WORDS
+
+
+def test_a_release_is_one_plain_sum_over_every_customer_and_item_unless_it_says_more():
+    """And the smallest total is one number: sizes are positive."""
+    bare = Release(name="r", shape=(1,))
+    assert (bare.kind, bare.order, bare.first_item) == ("rows", 1, 0)
+    assert (bare.noise_multiplier, bare.sampling_rate, bare.words) == (0.0, 1.0, 1)
+    assert bare.clip_norm == bare.weight_clip_norm == bare.sensitivity() == math.inf

@@ -126,8 +126,10 @@ class PrivacyTerms:
         if set(counts) != set(self.bounds):
             odd = sorted(set(counts) ^ set(self.bounds))
             raise ConfigError(f"releases without a bound, or bounds without a release: {odd}; nothing was planned")
+        if not counts:
+            return tuple(rounds)
         weights = [[self.bounds[x.name].share / counts[x.name] for x in each] for each in sums]
-        total = sum(map(sum, weights)) + (attempts - 1) * max(map(sum, weights), default=0.0)
+        total = sum(map(sum, weights)) + (attempts - 1) * max(map(sum, weights))
         rho = zcdp_rho(self.epsilon, self.delta)
         for step in range(16):
             unit = rho / total * (1 - CLOSER * step)
