@@ -141,7 +141,8 @@ def changeable(node: ast.AST) -> Iterator[tuple[str, int | None]]:
 def change(around: ast.stmt, node: Any, field: str, index: int | None) -> ast.stmt:
     """Make the change in place; the statement it is in."""
     if field == "value":
-        node.value = not node.value if isinstance(node.value, bool) else node.value + 1
+        more = node.value + 1 if abs(node.value) < 1 << 53 else 2 * node.value  # 1e90 + 1 is 1e90
+        node.value = not node.value if isinstance(node.value, bool) else more
     elif index is not None:
         node.ops[index] = SWAPS[type(node.ops[index])]()
     elif isinstance(node.op, ast.Not):
