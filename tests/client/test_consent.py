@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedcart.client import records as module
-from fedcart.client.consent import OPTED_OUT, set_consent
+from fedcart.client.consent import OPTED_OUT, consenting, set_consent
 from fedcart.client.forget import STILL_HELD, forget, opt_out
 from fedcart.client.gate import release
 from fedcart.client.ledger_files import ledger_path, open_store_ledger
@@ -141,13 +141,26 @@ def test_refuses_a_customer_who_is_none(tmp_path, bad):
     assert not (tmp_path / OPTED_OUT).exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no table", None])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no table", np.zeros(3, np.bool_), np.zeros(15, np.int8), np.zeros((15, 1), np.bool_)],
+    ids=["empty", "no table", "too short", "numbers", "two dimensions"],
+)
 def test_a_damaged_table_of_consent_stops_every_release(tmp_path, content):
     agreement = small(tmp_path)
     path = tmp_path / OPTED_OUT
-    if content is None:
-        np.save(path, np.zeros(3, np.bool_))
-    else:
+    if isinstance(content, bytes):
         path.write_bytes(content)
+    else:
+        np.save(path, content)
     with pytest.raises(DataError, match="nothing was read"):
         released(tmp_path, agreement)
+
+
+def test_rows_are_counted_from_a_stores_first_customer(tmp_path):
+    """Of six customers the third and the last are out; the store asked about begins at the third."""
+    set_consent(tmp_path, [2, 5], 6, opted_out=True)
+    np.testing.assert_array_equal(consenting(tmp_path, 2, 6), [1, 2])
+    assert consenting(tmp_path, 3, 5) is None
+    with pytest.raises(DataError, match="4 of 5 customers; nothing was read"):
+        consenting(tmp_path, 2, 7)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
+import mpmath as mp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,12 +114,85 @@ def test_a_dropped_factor_of_two_would_be_seen() -> None:
     assert zcdp_epsilon(wrong, 1e-5) > 1.3 * zcdp_epsilon(right, 1e-5)
 
 
+def least(value: Callable[[mp.mpf], mp.mpf]) -> mp.mpf:
+    """Of the orders that the module names, a percent apart in alpha - 1 from exp(-9) to exp(18), in 40 digits."""
+    return min(value(1 + mp.exp(mp.mpf(k) / 100)) for k in range(-900, 1800))
+
+
+@pytest.mark.parametrize(
+    ("rho", "delta"), [(0.1, 1e-5), (3.0, 1e-9), (1e12, 1e-5), (1e-20, 1e-9)], ids=["some", "more", "huge", "tiny"]
+)
+def test_epsilon_is_that_of_the_best_order_and_a_billionth_more(rho: float, delta: float) -> None:
+    """At the ends the first and the last order are the best, so that another grid would show. Never too low."""
+    with mp.workdps(40):
+        exact = least(
+            lambda a: a * rho + mp.log(1 / (a * mp.mpf(delta))) / (a - 1) + mp.log(1 - 1 / a)  # Corollary 13
+        )
+        found = mp.mpf(zcdp_epsilon(rho, delta))
+        assert 0 < exact < found <= exact * (1 + mp.mpf(2e-9)) + mp.mpf(2e-12)
+
+
+@pytest.mark.parametrize(("rho", "epsilon"), [(0.1, 1.0), (3.0, 20.0), (0.01, 0.0), (1e-20, 1e-9)])
+def test_delta_is_that_of_the_best_order_and_a_billionth_more(rho: float, epsilon: float) -> None:
+    with mp.workdps(40):
+        exact = least(lambda a: mp.exp((a - 1) * (a * rho - epsilon)) / (a - 1) * (1 - 1 / a) ** a)  # ibid.
+        found = mp.mpf(zcdp_delta(rho, epsilon))
+        assert 0 < exact < found <= exact * (1 + mp.mpf(2e-9))
+
+
+def test_no_delta_is_above_one() -> None:
+    assert zcdp_delta(100.0, 0.0) == zcdp_delta(1e6, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("rho", [0.25, 0.5, 1.0, 2.0])
+def test_an_epsilon_that_is_met_exactly_is_met(rho: float) -> None:
+    """At most epsilon, not below it: on both sides of where a search begins."""
+    assert zcdp_rho(zcdp_epsilon(rho, 1e-5), 1e-5) >= rho
+    assert gdp_epsilon(1.0, gdp_delta(1.0, rho)) <= rho
+    assert gdp_epsilon(1.0, gdp_delta(1.0, 0.0)) == 0
+
+
+END = 1e12 * 2.0**-40
+"""Where a bracket of 2^-40 is 1e-12 of its upper end, exactly."""
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "rho"),
+    [
+        (0.1, 1e-9, "0x1.737a3330b1000p-13"),
+        (1.0, 1e-5, "0x1.f4a3306e30000p-6"),
+        (4.0, 1e-5, "0x1.7e1966c054000p-2"),
+        (16.0, 1e-5, "0x1.e73c906c60000p+1"),
+        (50.0, 1e-3, "0x1.965addc15a000p+4"),
+        (zcdp_epsilon(END - 2.0**-41, 1e-5), 1e-5, (END - 2.0**-40).hex()),
+    ],
+)
+def test_every_party_finds_the_same_rho_to_the_last_bit(epsilon: float, delta: float, rho: str) -> None:
+    """Else the noise of a plan that was signed would come out otherwise, and its hash. Within 1e-12 of the largest."""
+    assert zcdp_rho(epsilon, delta).hex() == rho
+    assert zcdp_epsilon(zcdp_rho(epsilon, delta) * (1 + 2e-12), delta) > epsilon
+
+
+def test_an_epsilon_that_no_noise_is_known_to_reach_is_refused() -> None:
+    """The last order gives log(1 / (alpha delta)) / (alpha - 1) and more, however small rho is."""
+    assert zcdp_epsilon(5e-324, 1e-9) > 2e-8
+    with pytest.raises(ConfigError, match="no noise is known to reach epsilon 1e-08 at delta 1e-09; nothing was"):
+        zcdp_rho(1e-8, 1e-9)
+
+
+def test_a_delta_is_never_negative_however_small_the_cost() -> None:
+    """Where the two terms of the difference are equal but for their rounding."""
+    assert gdp_delta(1e-15, 3e-15) >= 0
+    assert gdp_delta(1e-14, 2e-13) >= 0
+
+
 def test_a_delta_too_small_for_a_float_is_not_said_to_be_nothing() -> None:
     assert 0 < zcdp_delta(1e-6, 10.0) < 1e-300
 
 
 def test_nothing_costs_nothing_and_no_noise_costs_everything() -> None:
     assert zcdp_epsilon(0.0, 1e-5) == gdp_epsilon(0.0, 1e-5) == zcdp_delta(0.0, 1.0) == 0
+    assert [gaussian_rho(z) for z in (0.5, 1.0, 2.0)] == [2.0, 0.5, 0.125]
     assert gaussian_rho(0.0) == zcdp_epsilon(math.inf, 1e-5) == math.inf
     assert gdp_delta(math.inf, 1.0) == 1
 
@@ -133,7 +208,9 @@ def test_dp_accounting_finds_at_most_a_percent_less() -> None:
         assert accountant.get_epsilon(1e-5) == pytest.approx(zcdp_epsilon(gaussian_rho(z), 1e-5), rel=1e-2)
 
 
-@pytest.mark.parametrize(("customers", "delta"), [(1, 1e-2), (9, 1e-2), (10, 1e-3), (6040, 1e-5), (10**6, 1e-8)])
+@pytest.mark.parametrize(
+    ("customers", "delta"), [(1, 1e-2), (9, 1e-2), (10, 1e-3), (95, 1e-3), (6040, 1e-5), (1e6, 1e-8)]
+)
 def test_auto_delta_is_the_largest_power_of_ten_below_a_tenth_of_one_over_the_customers(
     customers: int, delta: float
 ) -> None:
@@ -154,6 +231,12 @@ def test_a_delta_that_could_publish_somebody_whole_is_refused(delta: float, cust
     with pytest.raises(PrivacyRefused, match="nothing was released") as caught:
         refuse_large_delta(delta, customers)
     assert f"{auto_delta(customers):g}" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("delta", "customers"), [(0.0999, 1), (0.00999, 10), (1.6e-5, 6040)])
+def test_a_delta_just_below_a_tenth_of_one_over_the_customers_is_allowed(delta: float, customers: int) -> None:
+    assert 0.95 < 10 * delta * customers < 1
+    refuse_large_delta(delta, customers)
 
 
 @pytest.mark.parametrize("delta", [0.0, -1e-6, 1.0, math.nan, math.inf])

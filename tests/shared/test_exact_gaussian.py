@@ -14,8 +14,9 @@ from fedcart.shared.learners.popularity import Popularity
 from fedcart.shared.learners.spectral import Spectral
 from fedcart.shared.learners.toy import toy_catalogue
 from fedcart.shared.privacy.accounting import LEAST_VARIANCE, epsilon, round_rho, run_rho
-from fedcart.shared.privacy.conversion import gdp_epsilon
-from fedcart.shared.privacy.exact_gaussian import GaussianCost, gamma, release_cost, run_cost
+from fedcart.shared.privacy.conversion import gdp_delta, gdp_epsilon
+from fedcart.shared.privacy.exact_gaussian import MARGIN, GaussianCost, gamma, release_cost, run_cost
+from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.terms import PrivacyTerms
 
 
@@ -61,11 +62,26 @@ def test_another_centre_of_the_match_would_be_seen():
         assert naive > 100 * gamma(Fraction(32**2) + Fraction(1, 12))
 
 
-@pytest.mark.parametrize(("delta", "words"), [(1e-6, 125_250), (1e-9, 1 << 24)])
-@pytest.mark.parametrize("z", [0.7, 1.5, 6.0])
-def test_epsilon_holds_by_40_digit_arithmetic_and_is_near_the_least(z, delta, words):
-    D = 1 << 20
-    cost = release_cost(D, math.ceil((z * D) ** 2), words)
+@pytest.mark.parametrize(
+    "variance", [Fraction(1, 12) + Fraction(1, 1000), Fraction(1, 8), Fraction(1, 6), 1, 2, 1 << 40]
+)
+def test_gamma_is_the_proofs_formula_and_never_below_it(variance):
+    with mp.workdps(50):
+        V = mp.mpf(Fraction(variance).numerator) / Fraction(variance).denominator
+        sigma = mp.sqrt(V - mp.mpf(1) / 12)
+        proof = (mp.sqrt(24) + mp.sqrt(120) / sigma) / (1440 * sigma**4) + 1 / (mp.exp(2 * mp.pi**2 * V) - 1)
+        assert proof < gamma(variance) <= proof * (1 + mp.mpf(2e-12))
+
+
+def test_a_release_costs_the_proofs_mu_and_gamma_of_every_number():
+    """At the least variance of all, where the 1/12 of the rounding weighs most."""
+    cost = release_cost(1000, LEAST_VARIANCE, 50)
+    assert cost.mu_squared == Fraction(12 * 1000**2, 12 * LEAST_VARIANCE - 1)
+    assert 50 * gamma(LEAST_VARIANCE) <= cost.gamma <= 50 * gamma(LEAST_VARIANCE) * (1 + 1e-15)
+
+
+def near_least(cost, delta):
+    """Check an epsilon from both sides."""
     found = cost.epsilon(delta)
 
     def spent(at: mp.mpf) -> mp.mpf:
@@ -78,13 +94,35 @@ def test_epsilon_holds_by_40_digit_arithmetic_and_is_near_the_least(z, delta, wo
         assert spent(mp.mpf(found) * (1 - mp.mpf(10) ** -6)) > delta * (1 - mp.mpf(10) ** -8)
 
 
+@pytest.mark.parametrize(("delta", "words"), [(1e-6, 125_250), (1e-9, 1 << 24)])
+@pytest.mark.parametrize("z", [0.7, 1.5, 6.0])
+def test_epsilon_holds_by_40_digit_arithmetic_and_is_near_the_least(z, delta, words):
+    D = 1 << 20
+    near_least(release_cost(D, math.ceil((z * D) ** 2), words), delta)
+
+
+@pytest.mark.parametrize(("mu", "gamma"), [(Fraction(1, 10), 1e-7), (Fraction(1), 1e-9), (Fraction(1, 3), 1e-7)])
+def test_epsilon_counts_a_gamma_that_weighs_as_the_proof_does(mu, gamma):
+    near_least(GaussianCost(mu**2, gamma), 1e-6)
+
+
+def test_an_epsilon_of_nothing_is_taken_when_delta_is_just_enough_and_none_is_found_when_gamma_takes_all_of_it():
+    mu = math.nextafter(math.sqrt(Fraction(1, 10**12)), math.inf)
+    delta = gdp_delta(mu, 0.0) / (1 - MARGIN)
+    assert delta * (1 - MARGIN) == gdp_delta(mu, 0.0)
+    assert GaussianCost(Fraction(1, 10**12)).epsilon(delta) == 0
+    assert GaussianCost(Fraction(1, 10**12), 1e-6 * (1 - MARGIN) / 2).epsilon(1e-6) == math.inf
+
+
 def test_it_lies_between_the_continuous_figure_and_zcdp_for_a_plan():
     catalogue, learner = toy_catalogue(50), Popularity()
     terms = PrivacyTerms(epsilon=4.0, delta=1e-6, bounds=learner.bounds(), colluders=1, min_survivors=7)
     rounds = terms.apply(learner.rounds(catalogue, 1000), honest=6, attempts=3, customers_bound=1000)
     rho = run_rho(rounds, 6, 3)
     found = run_cost(rounds, 6, 3)
-    assert float(found.mu_squared / (2 * rho)) == pytest.approx(1, rel=1e-9)
+    ((release,),) = (round_.releases for round_ in rounds)
+    variance = 6 * share_variance(release, 6)
+    assert found.mu_squared == 3 * Fraction(12 * grid(release).sensitivity ** 2, 12 * variance - 1)
     proven, continuous = found.epsilon(1e-6), gdp_epsilon(math.sqrt(2 * rho), 1e-6)
     assert continuous <= proven < continuous * 1.0001
     assert proven < 0.96 * epsilon(rho, 1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -82,6 +83,17 @@ def test_the_radii_of_a_person_fit_in_one(parts, radius):
     assert (two**2).sum() <= radius**2
     assert all(((r + 1) * WHOLE > p * radius) for r, p in zip(one.tolist(), parts, strict=True))
     assert all(((r + 1) ** 2 * WHOLE > p * radius**2) for r, p in zip(two.tolist(), parts, strict=True))
+
+
+def test_a_radius_of_degree_two_is_the_whole_root_next_to_every_square_that_it_can_meet():
+    """floor(radius^2 p / WHOLE) for the p next to k^2: the root is k - 1 just below k^2, where rounding would show."""
+    k = np.arange(1, 1 << 10, dtype=np.int64)
+    for radius in (1 << 10, 1 << 20, LARGEST_RADIUS):
+        for parts in (k**2 - 1, k**2, k**2 + 1):
+            found = part_radii(parts, radius, degree=2)
+            assert found.tolist() == [math.isqrt(int(p) * radius**2 // WHOLE) for p in parts]
+    for k_largest in range(LARGEST_RADIUS - 1000, LARGEST_RADIUS + 1):  # by itself: sqrt as the module takes it
+        assert int(np.sqrt(np.int64(k_largest**2 - 1))) == k_largest - 1
 
 
 @pytest.mark.parametrize("parts", [[-1], [WHOLE + 1]])

@@ -182,6 +182,7 @@ def test_one_person_at_several_stores_costs_what_research_says():
 def test_a_fraction_becomes_a_float_that_is_not_below_it(rho):
     found = upward(rho)
     assert rho <= Fraction(found) <= rho + Fraction(abs(found)) / 2**52 + Fraction(5e-324)
+    assert upward(Fraction(found)) == found
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,11 @@ class ClippedSums:
 
 
 def part_radii(parts: npt.NDArray[np.int32], radius: int, degree: int = 1) -> npt.NDArray[np.int64]:
-    """[customers] floor(radius w), or floor(radius sqrt w) of degree 2, with w = parts / WHOLE; in exact integers.
+    """[customers] floor(radius w), or floor(radius sqrt w) of degree 2, with w = parts / WHOLE; exact.
+
+    Args:
+      radius: at most `LARGEST_RADIUS`, so the squares are below 2^52. Below k^2 the correctly rounded root is below k
+        there: its distance from k, 1 / 2k and more, is over the rounding.
 
     Raises:
       ConfigError: a part is not in 0 .. WHOLE.
@@ -119,8 +123,7 @@ def part_radii(parts: npt.NDArray[np.int32], radius: int, degree: int = 1) -> np
     if degree == 1:
         return whole * radius // WHOLE
     square = whole * radius**2 // WHOLE
-    found = np.sqrt(square).astype(np.int64)
-    return found - (found * found > square)
+    return np.sqrt(square).astype(np.int64)
 
 
 def unclipped(release: Release) -> Release:

@@ -23,7 +23,7 @@ _SAFETY = 1e-9
 """Relative, and a thousandth of it absolute: far above the rounding of a few float operations, so that epsilon is
 never printed too low."""
 
-_SMALLEST = math.nextafter(0.0, 1.0)
+_SMALLEST = math.ulp(0.0)
 
 
 def zcdp_epsilon(rho: float, delta: float) -> float:
@@ -53,7 +53,7 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
     if rho == 0:
         return 0.0
     above = _ORDERS - 1.0
-    log_delta = above * (_ORDERS * rho - epsilon) + above * np.log(above / _ORDERS) - np.log(_ORDERS)
+    log_delta = above * (_ORDERS * rho - epsilon) - above * np.log1p(1.0 / above) - np.log(_ORDERS)
     delta = math.exp(min(0.0, float(log_delta.min()))) * (1 + _SAFETY)
     return min(1.0, max(delta, _SMALLEST))  # what is too small for a float is not nothing
 
@@ -85,7 +85,7 @@ def gdp_delta(mu: float, epsilon: float) -> float:
 
 
 def gdp_epsilon(mu: float, delta: float) -> float:
-    """Least epsilon of mu-Gaussian DP at delta, by bisection from above."""
+    """Least epsilon of mu-Gaussian DP at delta, by bisection from above, to the last bit."""
     _check(mu, delta)
     if gdp_delta(mu, 0.0) <= delta:
         return 0.0
@@ -94,10 +94,7 @@ def gdp_epsilon(mu: float, delta: float) -> float:
         high *= 2
         if math.isinf(high):
             return math.inf
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
+    while low < (middle := (low + high) / 2) < high:
         low, high = (low, middle) if gdp_delta(mu, middle) <= delta else (middle, high)
     return high
 
@@ -114,7 +111,7 @@ def refuse_large_delta(delta: float, customers_bound: int) -> None:
       PrivacyRefused: delta >= 1 / (10 customers_bound).
       ConfigError: delta outside (0, 1), or no customers.
     """
-    _check(0.0, delta)
+    _check_delta(delta)
     if customers_bound < 1:
         raise ConfigError(f"a bound of {customers_bound} customers: at least 1 is needed; nothing was computed")
     if Fraction(repr(delta)) * 10 * customers_bound >= 1:  # the decimal that was written, without rounding
@@ -128,28 +125,39 @@ def auto_delta(customers_bound: int) -> float:
     """The largest power of ten below 1 / (10 N)."""
     if customers_bound < 1:
         raise ConfigError(f"a bound of {customers_bound} customers: at least 1 is needed; nothing was computed")
-    exponent = 1
+    exponent = 2
     while 10**exponent <= 10 * customers_bound:
         exponent += 1
     return float(f"1e-{exponent}")
 
 
 def _largest(cost: Callable[[float], float], epsilon: float, delta: float) -> float:
-    """Largest parameter found whose cost is at most epsilon; cost grows with it. Ends on the cheaper side."""
-    _check(0.0, delta)
+    """Largest parameter found whose cost is at most epsilon; cost grows with it. Ends on the cheaper side.
+
+    A plan's noise follows from it to the last bit, and everybody computes it again: another search is another plan.
+    """
+    _check_delta(delta)
     if not 0 < epsilon < math.inf:
         raise ConfigError(f"epsilon {epsilon} must be positive and finite; nothing was computed")
     low, high = 0.0, 1.0
     while cost(high) <= epsilon:
         low, high = high, 2 * high
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2
+    while high - low > 1e-12 * high and low < (middle := (low + high) / 2):
         low, high = (middle, high) if cost(middle) <= epsilon else (low, middle)
+    if low == 0:
+        raise ConfigError(
+            f"no noise is known to reach epsilon {epsilon} at delta {delta}; nothing was computed",
+            "ask for a larger epsilon or delta",
+        )
     return low
 
 
 def _check(cost: float, delta: float) -> None:
     if not cost >= 0:
         raise ConfigError(f"a privacy cost of {cost}: at least 0 is needed; nothing was computed")
+    _check_delta(delta)
+
+
+def _check_delta(delta: float) -> None:
     if not 0 < delta < 1:
         raise ConfigError(f"delta {delta} must be between 0 and 1; nothing was computed")

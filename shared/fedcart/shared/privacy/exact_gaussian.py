@@ -43,17 +43,17 @@ class GaussianCost:
 
     def epsilon(self, delta: float) -> float:
         """An epsilon that holds at delta, near the least; infinity where gamma leaves no delta."""
-        mu = math.nextafter(math.sqrt(self.mu_squared), math.inf) if self.mu_squared else 0.0
-        if mu == 0:
+        if not self.mu_squared:
             return 0.0
-        found = gdp_epsilon(mu, delta * (1 - MARGIN))
+        mu = math.nextafter(math.sqrt(self.mu_squared), math.inf)
+        found = gdp_epsilon(mu, delta)
         for _ in range(100):
             left = delta * (1 - MARGIN) - (1 + math.exp(min(found, 700.0))) * self.gamma
             if left <= 0:
                 return math.inf
             if gdp_delta(mu, found) <= left:
                 return found
-            found = max(gdp_epsilon(mu, left), found * (1 + 1e-12))
+            found = gdp_epsilon(mu, left)
         return math.inf
 
 
