@@ -80,7 +80,7 @@ def grid(release: Release) -> Grid:
         return Grid((FACTOR, FACTOR), FACTOR**2, FACTOR**2, weight * clip / FACTOR**2)
     if release.kind == "per_item":
         bound = DIAGONAL * WEIGHT * WEIGHTED**2
-        return Grid((WEIGHT, WEIGHTED), bound, bound, weight * clip**2 / bound, _side(release.shape[-1]))
+        return Grid((WEIGHT, WEIGHTED), bound, bound, weight * clip**2 / bound, _side(release.shape[1]))
     raise ConfigError(f"release {release.name!r} of kind {release.kind!r} is no sum; it has no integer grid")
 
 
@@ -97,8 +97,8 @@ def share_variance(release: Release, honest: int) -> int:
 
 
 def _side(words: int) -> int:
-    side = (math.isqrt(8 * words + 1) - 1) // 2
-    if side * (side + 1) // 2 != words:
+    side = math.isqrt(2 * words)  # of s (s + 1), which lies between s^2 and (s + 1)^2
+    if side * (side + 1) != 2 * words:
         raise ConfigError(f"{words} words are no triangle; nothing was planned")
     return side
 

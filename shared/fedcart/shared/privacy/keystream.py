@@ -45,7 +45,7 @@ class Keystream:
                 "a noise key was carried over a fork; nothing was drawn or released", "draw a fresh key in each process"
             )
         raw = self._stream.update(bytes(8 * count))
-        return np.frombuffer(raw, "<u8").astype(np.uint64, copy=False)
+        return np.asarray(np.frombuffer(raw, "<u8"), np.uint64)
 
 
 class NoiseKeys(Protocol):
