@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 Float64Array = npt.NDArray[np.float64]
 LARGEST_RADIUS = 1 << 21
 """With fewer than 2^32 numbers in a row, every square and every partial sum is an integer below 2^53."""
-SHRINKS = 8
+SHRINKS = 7
 """Times that a row which rounding carried over the bound is shrunk before it is cut towards zero instead."""
-MARGIN = 2.0**-30
-"""Far above the rounding of the few float operations that make a row."""
 ROOM = 1.5
 """Units left below the radius for rounding, in a clipped row of several numbers."""
 SMALLEST_SQUARE, LARGEST_SQUARE = 1e-200, 1e200
-"""Sums of squares between them have lost nothing to underflow or overflow."""
+"""Sums of squares above the one have lost nothing to overflow; rows below the other round to zero at any clip."""
 
 
 def quantise(
@@ -54,23 +52,24 @@ def quantise(
     Raises:
       ConfigError: clip_norm, radius or radii out of range.
     """
-    if not (1e-90 < clip_norm < 1e90 and 1 <= radius <= LARGEST_RADIUS):
+    if not (1e-90 <= clip_norm <= 1e90 and 1 <= radius <= LARGEST_RADIUS):
         raise ConfigError(
             f"clip_norm {clip_norm} must lie in 1e-90 .. 1e90, radius {radius} in 1 .. {LARGEST_RADIUS}; "
             "nothing was added"
         )
     counts = np.diff(indptr)
     filled = counts > 0
-    own = np.float64(radius) if radii is None else _own_radii(radii, len(counts), radius)[filled]
+    own = _own_radii(np.full(len(counts), radius) if radii is None else radii, len(counts), radius)[filled]
     rows = _Rows(np.asarray(indptr[:-1][filled], np.int64), counts[filled])
     numbers = np.asarray(values, np.float64)
     squares = np.empty_like(numbers)
     with np.errstate(over="ignore", invalid="ignore"):
         square = rows.sums(np.multiply(numbers, numbers, out=squares))
-    plain = (square > SMALLEST_SQUARE) & (square < LARGEST_SQUARE)
+    plain = square < LARGEST_SQUARE
     if not plain.all():
-        numbers, square = _tamed(numbers, rows, plain, square, clip_norm)
-    norm = np.maximum(np.sqrt(square), 1.0 / LARGEST_SQUARE)
+        numbers = _tamed(numbers, rows, plain, clip_norm)
+        square = rows.sums(np.multiply(numbers, numbers, out=squares))
+    norm = np.sqrt(np.maximum(square, SMALLEST_SQUARE))
     # Rounding moves sum q^2 by counts / 12 on average and 0.58 radius either way: with this room few rows need more.
     room = np.where(rows.counts > 1, ROOM + rows.counts / (24 * radius), 0.0)
     scale = np.minimum(radius / clip_norm, np.maximum(own - room, own / 2) / norm)
@@ -90,7 +89,7 @@ def quantise_rows(x: csr_array, clip_norm: float, radius: int, radii: npt.NDArra
 def quantise_dense(x: Float64Array, clip_norm: float, radius: int) -> Float64Array:
     """`quantise` of a dense matrix [customers, k]."""
     indptr = np.arange(len(x) + 1) * x.shape[1]
-    return quantise(np.ascontiguousarray(x).reshape(-1), indptr, clip_norm, radius).reshape(x.shape)
+    return quantise(x.ravel(), indptr, clip_norm, radius).reshape(x.shape)
 
 
 def _own_radii(radii: npt.NDArray[np.int64], rows: int, radius: int) -> Float64Array:
@@ -108,8 +107,6 @@ class _Rows:
 
     def sums(self, numbers: Float64Array) -> Float64Array:
         """[rows] each row's sum, in an order that depends on its length alone."""
-        if not len(self.starts):
-            return np.zeros(0)
         sums: Float64Array = np.add.reduceat(numbers, self.starts)
         return sums
 
@@ -118,35 +115,31 @@ class _Rows:
         return np.repeat(each, self.counts)
 
 
-def _tamed(
-    numbers: Float64Array, rows: _Rows, plain: npt.NDArray[np.bool_], square: Float64Array, clip_norm: float
-) -> tuple[Float64Array, Float64Array]:
-    """The other rows, whose squares overflow or vanish: to their direction at the clip, or to zero."""
+def _tamed(numbers: Float64Array, rows: _Rows, plain: npt.NDArray[np.bool_], clip_norm: float) -> Float64Array:
+    """The numbers, rows whose squares overflow brought near the clip, never below it, and rows not finite to zero."""
     magnitude = np.maximum.reduceat(np.abs(numbers), rows.starts)  # NaN wins
-    usable = ~plain & np.isfinite(magnitude) & (magnitude > 1.0)
-    gone = ~plain & ~usable  # not finite, or so small that no unit is left
-    divisor = rows.spread(np.where(usable, magnitude, 1.0))
-    tame = np.where(rows.spread(gone), 0.0, numbers) / divisor
-    length = np.sqrt(rows.sums(tame * tame))  # in [1, sqrt(numbers)] where usable
-    tame *= rows.spread(np.where(usable, clip_norm / np.maximum(length, 1.0), 1.0))
-    return tame, np.where(usable, clip_norm**2, np.where(gone, 0.0, square))
+    finite = np.isfinite(magnitude)
+    huge = finite & ~plain
+    tame = np.where(rows.spread(finite), numbers, 0.0)
+    pick = rows.spread(huge)
+    tame[pick] = tame[pick] / np.repeat(magnitude[huge], rows.counts[huge]) * clip_norm
+    return tame
 
 
 def _round_inside(
-    numbers: Float64Array, rows: _Rows, scale: Float64Array, radius: Float64Array | np.float64, squares: Float64Array
+    numbers: Float64Array, rows: _Rows, scale: Float64Array, radius: Float64Array, squares: Float64Array
 ) -> Float64Array:
-    """numbers x scale, rounded, every row within its radius ([rows], or one for all); `squares` is room to work in."""
+    """numbers x scale, rounded, every row within its radius; scale and radius [rows], `squares` is room to work in."""
     limit = radius**2
     rounded: Float64Array = rows.spread(scale)
     np.rint(np.multiply(rounded, numbers, out=rounded), out=rounded)
-    for attempt in range(1, SHRINKS + 1):
+    for cut in (*SHRINKS * [np.rint], np.trunc):
         square = rows.sums(np.multiply(rounded, rounded, out=squares))  # exact: integers below 2^53
-        over = square > limit
+        over = ~(square <= limit)  # or NaN
         if not over.any():
             return rounded
-        scale = np.where(over, scale * (radius * (1 - MARGIN)) / np.sqrt(np.maximum(square, 1.0)), scale)
+        scale[over] *= radius[over] / np.sqrt(square[over])
         pick = rows.spread(over)
-        shrunk = numbers[pick] * np.repeat(scale[over], rows.counts[over])
-        rounded[pick] = np.rint(shrunk) if attempt < SHRINKS else np.trunc(shrunk)
-    rounded[rows.spread(rows.sums(rounded * rounded) > limit)] = 0.0
+        rounded[pick] = cut(numbers[pick] * np.repeat(scale[over], rows.counts[over]))
+    rounded[rows.spread(~(rows.sums(rounded * rounded) <= limit))] = 0.0
     return rounded
