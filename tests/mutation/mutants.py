@@ -48,7 +48,11 @@ GUARDS: dict[str, tuple[str, ...]] = {
     f"{SHARED}/privacy/accounting.py": ("tests/shared/test_terms.py",),
     f"{SHARED}/privacy/cohort.py": ("tests/shared/test_terms.py",),
     f"{SHARED}/privacy/conversion.py": ("tests/shared/test_conversion.py",),
-    f"{SHARED}/privacy/sums.py": ("tests/shared/test_sums.py", "tests/shared/test_clipped_sums.py"),
+    f"{SHARED}/privacy/sums.py": (
+        "tests/shared/test_sums.py",
+        "tests/shared/test_sums_routes.py",
+        "tests/shared/test_clipped_sums.py",
+    ),
     f"{SHARED}/policy.py": (
         "tests/shared/test_policy.py",
         "tests/shared/test_policy_limits.py",
@@ -56,9 +60,19 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "client/fedcart/client/consent.py": ("tests/client/test_consent.py",),
     f"{SHARED}/privacy/keystream.py": ("tests/shared/test_keystream.py",),
-    f"{SHARED}/privacy/discrete_gaussian.py": ("tests/shared/test_discrete_gaussian.py",),
-    f"{SHARED}/privacy/bernoulli_exp.py": ("tests/shared/test_discrete_gaussian.py",),
-    f"{SHARED}/privacy/quantise.py": ("tests/shared/test_clipped_sums.py", "tests/shared/test_shared_clip.py"),
+    f"{SHARED}/privacy/discrete_gaussian.py": (
+        "tests/shared/test_sampler_branches.py",
+        "tests/shared/test_discrete_gaussian.py",
+    ),
+    f"{SHARED}/privacy/bernoulli_exp.py": (
+        "tests/shared/test_bernoulli_exp.py",
+        "tests/shared/test_discrete_gaussian.py",
+    ),
+    f"{SHARED}/privacy/quantise.py": (
+        "tests/shared/test_quantise.py",
+        "tests/shared/test_clipped_sums.py",
+        "tests/shared/test_shared_clip.py",
+    ),
     f"{SHARED}/privacy/exact_gaussian.py": ("tests/shared/test_exact_gaussian.py",),
 }
 """Module -> the tests that must notice every change in it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class PlainSums:
         if x.shape[1] != release.words:
             raise ProtocolError(f"release {name!r} has {release.words} words, the contribution {x.shape[1]}")
         values = x.data if self._finite else finite_rows(x)
-        total = self.totals[name].reshape(-1)
+        total = self.totals[name].ravel()  # a view
         total += np.bincount(x.indices, weights=values, minlength=release.words)
 
     def outer(self, name: str, block: Block, z: csr_array) -> None:
@@ -62,7 +62,7 @@ class PlainSums:
         n = z.shape[1]
         if release.words != n * (n + 1) // 2:
             raise ProtocolError(f"release {name!r} has {release.words} words, not the triangle of {n} x {n}")
-        add_gram(self.totals[name].reshape(-1), z if self._finite else with_values(z, finite_rows(z)))
+        add_gram(self.totals[name].ravel(), z if self._finite else with_values(z, finite_rows(z)))
 
     def cross(self, name: str, block: Block, z: csr_array, a: Float64Array) -> None:
         """Add sum_u z_u a_u^T; z [block customers, m], a [block customers, k]."""
@@ -80,7 +80,8 @@ class PlainSums:
         release = self._open(name, "per_item", block, w.shape, (block.histories.customers, None))
         band, width = release.shape
         k = u.shape[1]
-        if len(u) != w.shape[0] or width != (k if release.order == 1 else k * (k + 1) // 2):
+        fits = len(u) == w.shape[0] and release.first_item + band <= w.shape[1]
+        if not fits or width != (k if release.order == 1 else k * (k + 1) // 2):
             raise ProtocolError(f"release {name!r} is {release.shape}, the factors {w.shape} and {u.shape}")
         clean, factors = self._clean(w, u)
         if band < w.shape[1]:
@@ -120,12 +121,9 @@ def with_values(x: csr_array, values: Float64Array) -> csr_array:
 
 def row_finite(x: csr_array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """[rows] whether every stored value of the row is finite."""
-    bad = np.zeros(x.shape[0], np.int64)
-    not_finite = ~np.isfinite(x.data)
-    if not_finite.any():
-        row = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
-        bad += np.bincount(row[not_finite], minlength=x.shape[0])
-    return cast("np.ndarray[tuple[int], np.dtype[np.bool_]]", bad == 0)
+    finite = np.ones(x.shape[0], np.bool_)
+    finite[np.searchsorted(x.indptr, np.flatnonzero(~np.isfinite(x.data)), side="right") - 1] = False
+    return finite
 
 
 def finite_rows(x: csr_array) -> Float64Array:
@@ -150,7 +148,7 @@ def add_gram(total: Float64Array, z: csr_array) -> None:
         step = max(1, DENSE_WORDS // n)
         for start in range(0, z.shape[0], step):
             part = z[start : start + step].toarray()
-            lower = dsyrk(1.0, part.T, beta=1.0, c=lower, lower=1, overwrite_c=1)
+            lower = dsyrk(1.0, part.T, beta=1.0, c=lower, lower=True, overwrite_c=True)
         gram = lower.T
     start = 0
     for row in range(n):
@@ -178,10 +176,10 @@ def add_outer_products(total: Float64Array, by_item: csr_array, factors: Float64
             pairs = slice(bounds[j], bounds[j + 1])
             rows = factors.take(by_item.indices[pairs], axis=0)
             if all_ones:  # in place; the lower triangle in Fortran's order is the upper one in C's
-                dsyrk(1.0, rows.T, 0.0, square.T, 0, 1, 1)
+                dsyrk(1.0, rows.T, beta=0.0, c=square.T, lower=True, overwrite_c=True)
             else:
                 np.matmul((rows * by_item.data[pairs, None]).T, rows, out=square)
-        packed = squares[: len(items)].reshape(len(items), -1).take(packing, axis=1)
+        packed = squares[: len(items)].reshape(len(items), k * k).take(packing, axis=1)
         first, last = int(items[0]), int(items[-1])
         if last - first + 1 == len(items):
             total[first : last + 1] += packed
