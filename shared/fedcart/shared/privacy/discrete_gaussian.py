@@ -67,7 +67,7 @@ def add_discrete_gaussian(total: Int64Array, variance: int, stream: Keystream, *
     if total.dtype != np.int64 or not total.flags.c_contiguous:
         raise ConfigError(f"noise is added to contiguous int64 arrays, not to {total.dtype}; nothing was drawn")
     cells = _cells(variance)
-    flat = total.reshape(-1)
+    flat = total.ravel()  # a view
     for start in range(0, flat.size, BLOCK):
         block = flat[start : start + BLOCK]
         x, rejected = _propose(cells, block.size, stream, undecided)
