@@ -155,7 +155,7 @@ def check_uploads(coalition: Coalition, agreement: Agreement) -> None:
     for folder in coalition.stores.values():
         with Ledger.open(folder.ledger_file, folder.identity()) as ledger:
             for (store, release), count in uploads.items():
-                if store == index[folder.identity().public]:
+                if store == index.get(folder.identity().public):
                     name = agreement.rounds[release].charges[0].name
                     tries = range(agreement.plan.attempts)
                     found = sum(ledger.was_charged(agreement.plan_hash, release, i, name) for i in tries)

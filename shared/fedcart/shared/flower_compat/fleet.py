@@ -10,6 +10,7 @@ import datetime
 import email.utils
 import ipaddress
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -271,4 +272,4 @@ def clock_off_s(date: str | None) -> float:
     except ValueError:
         return 0.0
     said = said if said.tzinfo else said.replace(tzinfo=datetime.UTC)  # -0000
-    return (datetime.datetime.now(datetime.UTC) - said).total_seconds()
+    return time.time() - said.timestamp()
