@@ -92,6 +92,8 @@ CASES: dict[str, tuple[list[str], list[str], str | None]] = {
     "no store": (["--data", "good.csv", "--stores", "0"], ["stores.count", "0", "at least 1"], None),
     "no number": (["--data", "good.csv", "--stores", "x"], ["--stores", "'x'"], "--help"),
     "unknown way": (["--data", "good.csv", "--stores-by", "size"], ["'size'"], "dirichlet"),
+    "events of a table": (["--data", "good.csv", "--events", "full"], ["events = 'full'", "'good.csv'"], "marketplace"),
+    "size of a table": (["--data", "good.csv", "--size", "small"], ["size = 'small'", "'good.csv'"], "marketplace"),
     "no item list": (["--data", "good.csv", "--items", "goods.csv"], ["goods.csv does not exist"], "good.csv"),
     "an item twice": (["--data", "good.csv", "--items", "items.csv"], ["items.csv", "row 2", "'i1'"], None),
     "unknown learner": (["--data", "good.csv", "--learner", "alls"], ["'alls'"], "did you mean 'als'?"),

@@ -213,6 +213,20 @@ def test_what_was_tuned_under_another_split_or_draw_is_not_called_tuned() -> Non
     assert found_for("marketplace", ("ease",), at=day, seed=1)["ease"]["source"] == "other set"
     small = DataConfig(size="small")
     assert found_for("marketplace", ("ease",), at=day, data=small)["ease"]["source"] == "other set"
+    full = DataConfig(events="full")
+    assert found_for("marketplace", ("ease",), at=day, data=full)["ease"]["source"] == "other set"
+
+
+@pytest.mark.parametrize(("key", "value"), [("events", "full"), ("size", "small")])
+def test_what_only_the_marketplace_has_is_refused_for_other_data(tmp_path: Path, key: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, f"[data]\nname = 'postgresql://me:secret@host/shop'\n{key} = '{value}'")
+    assert caught.value.message == (
+        f"[data] {key} = '{value}' is the marketplace's alone, and the data are 'postgresql://me:***@host/shop'; "
+        "nothing was read"
+    )
+    assert caught.value.hint == f"leave {key} out, or use --data marketplace"
+    assert getattr(read(tmp_path, f"[data]\n{key} = '{value}'").data, key) == value
 
 
 def test_settings_tuned_without_noise_are_said_to_be_so_in_a_run_with_noise(monkeypatch: pytest.MonkeyPatch) -> None:

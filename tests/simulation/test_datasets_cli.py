@@ -84,6 +84,13 @@ def test_a_made_marketplace_reads_back_as_a_table(tmp_path: Path, file_format: s
     assert set(table.reading.dropped) <= {"duplicate"}
 
 
+def test_make_writes_a_row_a_page_view_when_asked(tmp_path: Path) -> None:
+    make = ("make", "marketplace", "--size", "small", "--events", "full", "--out", str(tmp_path), "--json")
+    assert json.loads(run(*make))["interactions"] == len(load("marketplace", size="small", events="full").interactions)
+    table = pd.read_parquet(tmp_path / "interactions.parquet", columns=["behaviour", "value"])
+    assert table.value[table.behaviour == "view"].eq(1).all()
+
+
 def test_make_refuses_a_folder_it_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fedcart.simulation.datasets.export import export
 

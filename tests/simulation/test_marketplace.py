@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fedcart.shared.errors import ConfigError
-from fedcart.shared.interactions import BEHAVIOURS, DAY
+from fedcart.shared.interactions import BEHAVIOURS, DAY, Interactions
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.datasets.marketplace import choice, make, make_world, pooling, traits
+from fedcart.simulation.datasets.marketplace.events import LOOKING, page_views
 from fedcart.simulation.datasets.marketplace.shops import MONTHS, month_of
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +96,81 @@ def test_views_come_once_a_person_item_and_day(little: Dataset) -> None:
     assert views.value.min() >= 1
 
 
+@pytest.fixture(scope="session")
+def every_view() -> Dataset:
+    return make("small", 0, "full")
+
+
+def test_the_default_rows_are_those_of_this_version(little: Dataset) -> None:
+    """Changed on purpose only, together with VERSION."""
+    digest = hashlib.sha256()
+    for name in ("customer", "item", "behaviour", "time", "value", "basket", "store"):
+        digest.update(getattr(little.interactions, name).tobytes())
+    assert digest.hexdigest() == "11fbee15e605adaaadb029ae5c3f591d772fcd3babff9e1c7271846d7c135c88"
+
+
+def per_day(views: Interactions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Distinct (customer, item, day, shop) and the page views of each."""
+    rows = np.stack([views.customer, views.item, views.time // DAY, views.store], axis=1)
+    found, where = np.unique(rows, axis=0, return_inverse=True)
+    return found, np.bincount(where.ravel(), views.value)
+
+
+def test_full_events_have_one_row_a_page_view_with_the_totals_of_every_day(
+    little: Dataset, every_view: Dataset
+) -> None:
+    view = BEHAVIOURS.index("view")
+    daily = little.interactions.select(little.interactions.behaviour == view)
+    full = every_view.interactions.select(every_view.interactions.behaviour == view)
+    assert len(full) == daily.value.sum(dtype=np.float64) > len(daily)
+    assert (full.value == 1).all()
+    for found, wanted in zip(per_day(full), per_day(daily), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_page_views_of_one_item_on_one_day_have_distinct_seconds(every_view: Dataset) -> None:
+    events = every_view.interactions
+    views = events.select(events.behaviour == BEHAVIOURS.index("view"))
+    assert len(np.unique(np.stack([views.customer, views.item, views.time], axis=1), axis=0)) == len(views)
+    assert (np.diff(events.time) >= 0).all()
+
+
+def test_full_events_change_views_alone(little: Dataset, every_view: Dataset) -> None:
+    view = BEHAVIOURS.index("view")
+    rest, others = (each.interactions.select(each.interactions.behaviour != view) for each in (little, every_view))
+    for name in ("customer", "item", "behaviour", "time", "value", "basket", "store"):
+        np.testing.assert_array_equal(getattr(rest, name), getattr(others, name))
+    assert every_view.catalogue.hash == little.catalogue.hash
+    assert every_view.reading.kept == len(every_view.interactions)
+
+
+def test_page_views_begin_earlier_where_the_day_ends() -> None:
+    midnight = 1_735_689_600 + DAY
+    times = [midnight - 1, midnight - 1000, midnight]
+    told = Interactions.build([0, 1, 2], [5, 6, 7], behaviour="view", time=times, value=[500, 3, 1], store=[0, 1, 2])
+    rows = page_views(np.random.default_rng(0), told)
+    assert np.bincount(rows.customer).tolist() == [500, 3, 1]
+    first, second = rows.time[rows.customer == 0], rows.time[rows.customer == 1]
+    assert np.diff(first).min() == np.diff(first).max() == 1  # more views than seconds at hand: one a second
+    assert first[-1] == midnight - 1
+    assert second[0] == midnight - 1000
+    assert 2 <= second[-1] - second[0] <= LOOKING
+    assert rows.time[rows.customer == 2].tolist() == [midnight]
+
+
+def test_what_was_bought_was_looked_at_before_it_was_paid(every_view: Dataset) -> None:
+    """All its page views of that day, but where they are more than the seconds at hand."""
+    events = every_view.interactions
+    key = (events.customer.astype(np.int64) * 800 + events.item) * 366 + (events.time // DAY - 20_089)
+    bought, view = (events.behaviour == BEHAVIOURS.index(name) for name in ("purchase", "view"))
+    looks, count = np.unique(key[view], return_counts=True)
+    last = dict(zip(key[view].tolist(), events.time[view].tolist(), strict=True))  # rows are in the order of time
+    few = set(looks[count <= LOOKING].tolist())
+    paid = [(one, when) for one, when in zip(key[bought].tolist(), events.time[bought].tolist(), strict=True)]
+    assert sum(one in few for one, _ in paid) > 0.99 * len(paid)
+    assert all(last[one] <= when for one, when in paid if one in few)
+
+
 def test_everything_that_was_bought_was_looked_at_that_day(little: Dataset) -> None:
     events = little.interactions
     key = (events.customer.astype(np.int64) * 800 + events.item) * 366 + (events.time // DAY - 20_089)
@@ -165,6 +243,13 @@ def test_refuses(size: str, seed: int, message: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make(size, seed)
     assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_refuses_events_that_it_does_not_have() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make("small", 0, "ful")
+    assert caught.value.message == "the marketplace has no events 'ful'; nothing was made"
+    assert caught.value.hint == "did you mean 'full'?"
 
 
 def test_the_page_in_the_documentation_prints_the_measured_values(values: dict[str, float]) -> None:

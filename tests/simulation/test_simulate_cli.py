@@ -191,6 +191,23 @@ def test_another_seed_in_the_same_folder_is_refused(done: Done, capsys: pytest.C
     assert "hint: choose another --out DIR" in err
 
 
+def test_a_marketplace_with_every_view_is_another_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["simulate", "--size", "small", "--learner", "popularity", "--baselines", "none", "--no-alone"]
+    arguments += ["--no-pooled", "--every", "0", "--json"]
+    daily = [*arguments, "--out", str(folder / "daily")]
+    code, out, err = call(daily, capsys)
+    assert code == 0, err
+    code, _, err = call([*daily, "--events", "full"], capsys)
+    assert code == 2
+    assert "daily holds a run of another configuration; nothing was run" in err
+    code, full, err = call([*arguments, "--events", "full", "--out", str(folder / "full")], capsys)
+    assert code == 0, err
+    before, after = json.loads(out), json.loads(full)
+    assert (before["config"]["data"]["events"], after["config"]["data"]["events"]) == ("daily", "full")
+    assert after["data"]["interactions"] > 5 * before["data"]["interactions"]
+    assert after["data"]["customers"] == before["data"]["customers"]
+
+
 def test_an_interrupted_run_says_so_goes_on_and_ends_as_if_nothing_had_happened(
     done: Done, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

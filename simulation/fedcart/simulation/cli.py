@@ -33,6 +33,7 @@ stores would train on it."""
 @click.option("--separator", metavar="CHAR", help="Of a CSV file; ',' unless given, tab for .tsv.")
 @click.option("--items", type=click.Path(path_type=Path), help="File with the public item list.")
 @click.option("--size", type=click.Choice(["small", "default", "large"]), help="Of the marketplace.")
+@click.option("--events", type=click.Choice(["daily", "full"]), help="Of the marketplace: full = a row a page view.")
 @click.option("--stores", type=int, metavar="N", help="How many stores.")
 @click.option("--stores-by", metavar="HOW", help="auto, column, random, dirichlet:A or customer.")
 @click.option("--overlap", type=click.Choice(["pair", "declared", "weights"]), help="A person at several stores.")
@@ -104,6 +105,7 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "data.separator": options["separator"],
         "data.items": options["items"],
         "data.size": options["size"],
+        "data.events": options["events"],
         "stores.count": options["stores"],
         "stores.by": options["stores_by"],
         "split.rule": rule or None,

@@ -112,11 +112,18 @@ def fetch_set(name: str, data_dir: Path | None, as_json: bool) -> None:
 @data.command("make")
 @click.argument("name", type=click.Choice(["marketplace"]))
 @click.option("--size", type=click.Choice(["small", "default", "large"]), default="default", show_default=True)
+@click.option(
+    "--events",
+    type=click.Choice(["daily", "full"]),
+    default="daily",
+    show_default=True,
+    help="Views: a row a person, item and day, or a row a page view.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the tables.")
 @click.option("--format", "file_format", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
 @_JSON
-def make_set(name: str, size: str, seed: int, out: Path, file_format: str, as_json: bool) -> None:
+def make_set(name: str, size: str, events: str, seed: int, out: Path, file_format: str, as_json: bool) -> None:
     """Make the built-in marketplace and write it as tables of interactions and items.
 
     Example: fedcart data make marketplace --size small --seed 1 --out market
@@ -124,8 +131,8 @@ def make_set(name: str, size: str, seed: int, out: Path, file_format: str, as_js
     from fedcart.simulation.datasets import load
     from fedcart.simulation.datasets.export import export
 
-    click.echo(f"making the {name}: size {size}, seed {seed}", err=True)
-    made = load(name, size=size, seed=seed)
+    click.echo(f"making the {name}: size {size}, seed {seed}, {events} views", err=True)
+    made = load(name, size=size, seed=seed, events=events)
     paths = export(made, out, file_format)
     facts = {
         "customers": made.customers,

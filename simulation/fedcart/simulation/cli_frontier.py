@@ -27,6 +27,7 @@ Examples:
 @click.option("--data", "data_name", metavar="NAME|PATH|URL", help="A named set, CSV, Parquet or database URL.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where named sets lie (else FEDCART_DATA).")
 @click.option("--size", type=click.Choice(["small", "default", "large"]), help="Of the marketplace, one for all.")
+@click.option("--events", type=click.Choice(["daily", "full"]), help="Of the marketplace: full = a row a page view.")
 @click.option("--stores", type=int, metavar="N", help="How many stores.")
 @click.option("--stores-by", metavar="HOW", help="auto, column, random, dirichlet:A or customer.")
 @click.option("--split", metavar="RULE", help="auto, leave-one-out, last-basket, time:YYYY-MM-DD or ncf.")
@@ -78,6 +79,7 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         "data.name": options["data_name"],
         "data.dir": options["data_dir"],
         "data.size": options["size"],
+        "data.events": options["events"],
         "stores.count": options["stores"],
         "stores.by": options["stores_by"],
         "split.rule": rule or None,

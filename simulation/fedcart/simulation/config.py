@@ -27,6 +27,7 @@ class DataConfig:
     """[data]: what is read. `name` is a named set, a path to CSV or Parquet, or a database URL (with `query`).
 
     `behaviour` is what every row means when no column says so; `encoding` and `separator` are those of CSV files.
+    `size` and `events` are the marketplace's: events full = one row a page view, daily = one a person, item and day.
     """
 
     name: str = "marketplace"
@@ -41,8 +42,18 @@ class DataConfig:
     separator: str | None = None
     max_bad_rows: float = number(0.01, at_least=0.0, at_most=1.0)
     size: Literal["small", "default", "large"] = "default"
+    events: Literal["daily", "full"] = "daily"
 
     def __post_init__(self) -> None:
+        for key, value, usual in (("size", self.size, "default"), ("events", self.events, "daily")):
+            if value != usual and self.name != "marketplace":
+                from fedcart.shared.tables.source import shown
+
+                raise ConfigError(
+                    f"[data] {key} = {value!r} is the marketplace's alone, and the data are {shown(self.name)!r}; "
+                    "nothing was read",
+                    f"leave {key} out, or use --data marketplace",
+                )
         for name, weight in self.behaviour_weights.items():
             if name not in BEHAVIOURS:
                 raise ConfigError(f"[data] behaviour_weights: unknown {name!r}", did_you_mean(name, BEHAVIOURS))

@@ -13,6 +13,8 @@ from fedcart.simulation.split import Split
 
 LEARNER = ("federated", "without_order", "no_noise", "local_only", "same")
 """Trainings of the run's own learner; the other methods are baselines."""
+MARKETPLACE = ("default", "daily", 0)
+"""Size, events and seed of the marketplace that settings were tuned on."""
 TUNED_ELSEWHERE = "tuned on validation of this set under another split or draw"
 
 
@@ -43,7 +45,8 @@ def provenance(
 
 def tuned_for(config: Config, dataset: Dataset, split: Split) -> bool:
     """Whether the run's split and draw are those under which the set's settings were tuned."""
-    if dataset.name == "marketplace" and (config.data.size, config.seed) != ("default", 0):
+    made = (config.data.size, config.data.events, config.seed)
+    if dataset.name == "marketplace" and made != MARKETPLACE:
         return False
     return defaults.split_rule(dataset, SplitConfig()) == (split.rule, split.at)
 

@@ -179,7 +179,7 @@ def read(data: DataConfig, seed: int) -> Dataset:
             encoding=data.encoding,
             separator=data.separator,
         )
-    return datasets.load(data.name, directory=data.dir, options=options, size=data.size, seed=seed)
+    return datasets.load(data.name, directory=data.dir, options=options, size=data.size, seed=seed, events=data.events)
 
 
 def file_hashes(data: DataConfig) -> dict[str, str]:

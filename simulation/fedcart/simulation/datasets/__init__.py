@@ -62,6 +62,7 @@ def load(
     options: TableOptions | None = None,
     size: str = "default",
     seed: int = 0,
+    events: str = "daily",
 ) -> Dataset:
     """Read a named set, the marketplace, or a table by column mapping.
 
@@ -69,12 +70,12 @@ def load(
       name_or_path: a name of `names()`; else a CSV or Parquet file; else a database URL with `options.query`.
       directory: where the named sets lie; see `data_dir`.
       options: for a file or URL only: which column is what.
-      size, seed: for the marketplace only.
+      size, seed, events: for the marketplace only.
     """
     name = str(name_or_path)
     if name == "marketplace":
         marketplace = importlib.import_module("fedcart.simulation.datasets.marketplace")
-        made: Dataset = marketplace.make(size, seed)
+        made: Dataset = marketplace.make(size, seed, events)
         return made
     if name in BUILT_IN:
         reader: Reader = importlib.import_module(BUILT_IN[name].module).read

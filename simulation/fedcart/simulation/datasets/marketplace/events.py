@@ -22,10 +22,14 @@ LOOKS = 0.5
 RETURNED = 0.01
 CARTED, CART_KEPT = 0.30, 0.55
 SAVED, SAVED_KEPT = 0.14, 0.385
+EVENTS = ("daily", "full")
+"""How views are told: one row a person, item and day, or one row a page view."""
+LOOKING = 199
+"""Seconds from the first to the last page view of an item on one day, at most; a basket is paid later than that."""
 
 
-def make_events(world: World) -> Dataset:
-    """The data set of one world."""
+def make_events(world: World, events: str = "daily") -> Dataset:
+    """The data set of one world; `events` is one of EVENTS."""
     rng = world.rng("visits")
     buying = plan_visits(rng, world, world.people.baskets, buying=True)
     bought = _distinct_purchases(shop(rng, world, buying))
@@ -33,24 +37,22 @@ def make_events(world: World) -> Dataset:
     looked = look_around(rng, world, looking)
     purchase = _purchases(rng, world, buying, bought)
     returned = rng.random(len(purchase)) < RETURNED
-    parts = [
-        _once_a_day(
-            concatenate([_views(rng, world, buying, bought), _views(rng, world, looking, looked)]),
-            len(world.goods),
-        ),
-        *_intents(rng, buying, bought, looking, looked),
-        purchase.select(~returned),
-    ]
-    events = concatenate(parts)
-    events = events.select(np.lexsort((events.item, events.behaviour, events.customer, events.time)))
+    views = _once_a_day(
+        concatenate([_views(rng, world, buying, bought), _views(rng, world, looking, looked)]), len(world.goods)
+    )
+    others = [*_intents(rng, buying, bought, looking, looked), purchase.select(~returned)]
+    if events == "full":
+        views = page_views(world.rng("page views"), views)
+    rows = concatenate([views, *others])
+    rows = rows.select(np.lexsort((rows.item, rows.behaviour, rows.customer, rows.time)))
     lost = int(returned.sum())
     return Dataset(
         name="marketplace",
-        interactions=events,
+        interactions=rows,
         customers=len(world.people),
         catalogue=world.catalogue,
         store_names=words.SHOPS,
-        reading=Reading(len(events) + 2 * lost, len(events), {"returned": lost, "return": lost}),
+        reading=Reading(len(rows) + 2 * lost, len(rows), {"returned": lost, "return": lost}),
         opted_out=world.people.opted_out,
     )
 
@@ -114,6 +116,23 @@ def _once_a_day(views: Interactions, items: int) -> Interactions:
     start = np.flatnonzero(np.diff(key[order], prepend=-1))
     merged = views.select(order[start])
     return replace(merged, value=np.add.reduceat(views.value[order], start))
+
+
+def page_views(rng: np.random.Generator, views: Interactions) -> Interactions:
+    """Each row of n page views as n rows of one: distinct, increasing seconds from its own time on, within its day.
+
+    They lie within LOOKING seconds, or at one a second where that is too short; near midnight they begin earlier.
+    """
+    count = views.value.astype(np.int64)  # [views]
+    row = np.repeat(np.arange(len(views)), count)  # [page views]
+    stop = np.cumsum(count)
+    first, last = stop - count, stop - 1
+    step = 1 + np.floor(rng.random(len(row)) * np.maximum(1, LOOKING // count)[row]).astype(np.int64)
+    after = np.cumsum(step)
+    after -= after[first][row]
+    day_ends = (views.time // DAY + 1) * DAY - 1
+    begin = np.minimum(views.time, day_ends - after[last])
+    return replace(views.select(row), time=begin[row] + after, value=np.ones(len(row), np.float32))
 
 
 def _intents(
