@@ -10,12 +10,10 @@ grid calls the client mod in this process, so neither side pays for a transport.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import resource
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import fedcart.shared.flower_compat as fc
@@ -23,6 +21,7 @@ import fedcart.shared.flower_compat as fc
 # isort: split
 # After flower_compat, which sets what Flower reads when it is first imported.
 import numpy as np
+from fake_grid import FakeGrid
 from flwr.client.mod import secaggplus_mod
 from flwr.common import FitIns, FitRes, Parameters, Status, ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.common.typing import Code
@@ -63,33 +62,18 @@ class Manager:
         return self._nodes
 
 
-class Grid:
-    """Calls the mod; its processor seconds are the stores', all others the coordinator's."""
+class Stores:
+    """Flower's client mod at each node."""
 
-    def __init__(self, values: np.ndarray[Any, Any], gone: set[int]) -> None:
-        self._values, self._gone, self.stage = values, gone, 0
-        self.contexts: dict[int, fc.Context] = {}
-        self.seconds: dict[int, float] = {}
-        self.carried = 0.0
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self._values = values
+        self._contexts: dict[int, fc.Context] = {}
 
-    def send_and_receive(self, messages: Iterable[fc.Message], *, timeout: float | None = None) -> list[fc.Message]:
-        replies = []
-        for message in messages:
-            node = message.metadata.dst_node_id
-            if self.stage >= 2 and node in self._gone:
-                replies.append(fc.Message(fc.Error(fc.UNAVAILABLE, "gone"), reply_to=message))
-                replies[-1].metadata.__dict__["_src_node_id"] = node
-                continue
-            context = self.contexts.setdefault(node, fc.Context(1, node, {}, fc.RecordDict(), {}))
-            begun = time.process_time()
-            arrived = copy.deepcopy(message)
-            fc.set_message_id(arrived, f"{self.stage}.{node}")
-            self.carried += time.process_time() - begun
-            begun = time.process_time()
-            replies.append(secaggplus_mod(arrived, context, self._train))
-            self.seconds[node] = self.seconds.get(node, 0.0) + time.process_time() - begun
-        self.stage += 1
-        return replies
+    def answer(self, message: fc.Message, node: int) -> fc.Message:
+        """The mod's reply."""
+        context = self._contexts.setdefault(node, fc.Context(1, node, {}, fc.RecordDict(), {}))
+        reply: fc.Message = secaggplus_mod(message, context, self._train)
+        return reply
 
     def _train(self, message: fc.Message, _: fc.Context) -> fc.Message:
         result = FitRes(Status(Code.OK, ""), ndarrays_to_parameters([self._values]), 1, {})
@@ -101,7 +85,7 @@ def measure(stores: int, length: int, share: float) -> dict[str, Any]:
     fc.become_coordinator(1)
     gone = set(range(stores - int(share * stores) + 1, stores + 1))
     values = (np.arange(length) % 1000 - 500) / 100.0
-    grid, strategy = Grid(values, gone), Strategy(stores)
+    grid, strategy = FakeGrid(Stores(values).answer, gone, missing_from=2), Strategy(stores)
     context = LegacyContext(
         context=fc.Context(1, 1, {}, fc.RecordDict(), {}), strategy=strategy, client_manager=Manager(stores)
     )
@@ -115,13 +99,14 @@ def measure(stores: int, length: int, share: float) -> dict[str, Any]:
     whole = time.process_time() - begun
     assert strategy.found is not None, "no sum was opened"
     assert np.abs(parameters_to_ndarrays(strategy.found)[0] - values).max() < 1e-4, "another mean than the stores'"
-    alive = [seconds for node, seconds in grid.seconds.items() if node not in gone]
+    spent = {node: sum(kinds.values()) for node, kinds in grid.seconds.items()}
+    alive = [seconds for node, seconds in spent.items() if node not in gone]
     return {
         "stores": stores,
         "words": length,
         "dropped": len(gone),
         "store_seconds": round(sum(alive) / len(alive), 3),
-        "coordinator_seconds": round(whole - sum(grid.seconds.values()) - grid.carried, 3),
+        "coordinator_seconds": round(whole - sum(spent.values()) - grid.carried, 3),
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
