@@ -162,14 +162,17 @@ def test_a_promised_clip_or_noise_is_refused(release):
         PlainSums([release])
 
 
-def test_a_block_is_added_once_to_each_release():
+@pytest.mark.parametrize("again", [block_of(2), block_of(2, 1, 1), block_of(2, 2, 3)])
+def test_a_customer_is_added_once_to_each_release_whatever_blocks_are_made(again):
     totals = PlainSums([Release(name="a", shape=(ITEMS,)), Release(name="b", shape=(ITEMS,))])
     x = csr_array(np.ones((2, ITEMS)))
     totals.rows("a", block_of(2), x)
     totals.rows("b", block_of(2), x)
-    with pytest.raises(ProtocolError, match="block 0 was added before; nothing was added"):
-        totals.rows("a", block_of(2), x)
-    assert np.array_equal(totals.totals["a"], np.full(ITEMS, 2.0))
+    totals.rows("a", block_of(2, 1, 2), x)
+    told = f"the block starts at customer {again.start}, and those before 4 were added before; nothing was added"
+    with pytest.raises(ProtocolError, match=told):
+        totals.rows("a", again, x)
+    assert np.array_equal(totals.totals["a"], np.full(ITEMS, 4.0))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_per_item_fills_the_items_that_have_customers_and_no_other(items, weight
     u = np.arange(1.0, 2 * customers + 1).reshape(customers, 2)
     totals = PlainSums([Release(name="r", shape=(ITEMS, 3), kind="per_item", order=2)])
     for key in range(2):
-        totals.per_item("r", block_of(customers, key), csr_array(w), u)
+        totals.per_item("r", block_of(customers, key, key * customers), csr_array(w), u)
     expected = [
         [2 * sum(w[c, j] * u[c, p] * u[c, q] for c in range(customers)) for p, q in ((0, 0), (0, 1), (1, 1))]
         for j in range(ITEMS)

@@ -90,8 +90,9 @@ class Block:
     """Some customers of one store, in order. Made by `Customers`, after consent; `key` is unique within the store.
 
     Attributes:
-      key: index of the block; each block is added at most once to each release.
-      start: store row of the block's first customer (its rows in a LocalTable follow).
+      key: index of the block.
+      start: store row of the block's first customer (its rows in a LocalTable follow). Blocks are added to a release
+        in order, each customer at most once.
       histories: [block customers] training view.
     """
 

@@ -1,7 +1,7 @@
 """The four sums over customers, without clip and noise: what `trust = none` releases.
 
 Accumulates in float64. Refuses any release that promises a clip or noise, so that it can never stand in for the
-private kernel unnoticed. A block is added at most once to each release; a row that is not finite counts as zero.
+private kernel unnoticed. A customer is added at most once to each release; a row that is not finite counts as zero.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PlainSums:
                 )
         self._finite = finite
         self._releases = {release.name: release for release in releases}
-        self._added: set[tuple[str, int]] = set()
+        self._next = dict.fromkeys(self._releases, 0)  # first customer who was not added yet
         self.totals: dict[str, Float64Array] = {r.name: np.zeros(r.shape) for r in releases}
 
     def rows(self, name: str, block: Block, x: csr_array) -> None:
@@ -106,9 +106,12 @@ class PlainSums:
             raise ProtocolError(f"the round has no {kind!r} release {name!r}; nothing was added")
         if shape[0] != want[0]:
             raise ProtocolError(f"release {name!r}: {shape[0]} rows for {want[0]} customers; nothing was added")
-        if (name, block.key) in self._added:
-            raise ProtocolError(f"release {name!r}: block {block.key} was added before; nothing was added")
-        self._added.add((name, block.key))
+        if block.start < self._next[name]:  # blocks come in order, so whatever their size nobody is added twice
+            raise ProtocolError(
+                f"release {name!r}: the block starts at customer {block.start}, and those before {self._next[name]} "
+                "were added before; nothing was added"
+            )
+        self._next[name] = block.rows.stop
         return release
 
 
