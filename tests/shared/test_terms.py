@@ -30,6 +30,7 @@ from fedcart.shared.privacy.accounting import (
 from fedcart.shared.privacy.cohort import Cohort
 from fedcart.shared.privacy.conversion import zcdp_rho
 from fedcart.shared.privacy.grid import grid, share_variance
+from fedcart.shared.privacy.quantise import quantise
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.terms import Bound, PrivacyTerms
 
@@ -204,14 +205,26 @@ def test_refuses_terms_out_of_range(changes, told):
 @pytest.mark.parametrize(
     "bad",
     [
-        *({"clip_norm": x} for x in (0.0, -1.0, math.nan, math.inf)),
-        *({"weight_clip_norm": x} for x in (0.0, -1.0, math.nan)),
+        *({"clip_norm": x} for x in (0.0, -1.0, math.nan, math.inf, math.nextafter(1e-90, 0), 1.01e90)),
+        *({"weight_clip_norm": x} for x in (0.0, -1.0, math.nan, math.nextafter(1e-90, 0), 1.01e90)),
         *({"share": x} for x in (0.0, -1.0, math.nan, math.inf)),
     ],
 )
 def test_refuses_a_bound_out_of_range(bad):
     with pytest.raises(ConfigError, match="positive"):
         Bound(**{"clip_norm": 1.0, **bad})
+
+
+@pytest.mark.parametrize("clip", [1e-90, 1e90])
+def test_what_a_bound_may_be_is_a_clip_that_every_sum_can_cut_and_scale(clip):
+    """Else a plan would be approved and charged before the first sum refuses its clip."""
+    bound = Bound(clip_norm=clip, weight_clip_norm=clip)
+    for kind, cut in (("rows", clip), ("outer", math.sqrt(clip)), ("cross", clip), ("per_item", clip)):
+        shape = (3, 3) if kind in ("cross", "per_item") else (3,)
+        release = Release(name="x", shape=shape, kind=kind, order=2, clip_norm=clip, weight_clip_norm=clip)
+        assert bound.clip_norm == bound.weight_clip_norm == clip
+        assert 0 < grid(release).unit < math.inf
+        assert quantise(np.array([cut]), np.array([0, 1]), cut, 100) == [100]
 
 
 def test_refuses_what_does_not_fit_the_rounds():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Float64Array = npt.NDArray[np.float64]
+LEAST_CLIP, LARGEST_CLIP = 1e-90, 1e90
+"""Between them no square of a clipped row is lost."""
 LARGEST_RADIUS = 1 << 21
 """With fewer than 2^32 numbers in a row, every square and every partial sum is an integer below 2^53."""
 SHRINKS = 7
@@ -52,10 +54,10 @@ def quantise(
     Raises:
       ConfigError: clip_norm, radius or radii out of range.
     """
-    if not (1e-90 <= clip_norm <= 1e90 and 1 <= radius <= LARGEST_RADIUS):
+    if not (LEAST_CLIP <= clip_norm <= LARGEST_CLIP and 1 <= radius <= LARGEST_RADIUS):
         raise ConfigError(
-            f"clip_norm {clip_norm} must lie in 1e-90 .. 1e90, radius {radius} in 1 .. {LARGEST_RADIUS}; "
-            "nothing was added"
+            f"clip_norm {clip_norm} must lie in {LEAST_CLIP} .. {LARGEST_CLIP}, radius {radius} in "
+            f"1 .. {LARGEST_RADIUS}; nothing was added"
         )
     counts = np.diff(indptr)
     filled = counts > 0

@@ -18,6 +18,7 @@ from fedcart.shared.errors import ConfigError, PrivacyRefused, did_you_mean
 from fedcart.shared.privacy.accounting import epsilon as epsilon_of
 from fedcart.shared.privacy.accounting import run_rho
 from fedcart.shared.privacy.conversion import refuse_large_delta, zcdp_rho
+from fedcart.shared.privacy.quantise import LARGEST_CLIP, LEAST_CLIP
 from fedcart.shared.privacy.release import Release
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class Bound:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.clip_norm < math.inf and self.weight_clip_norm > 0 and 0 < self.share < math.inf):
+        clips = (self.clip_norm, 1.0 if self.weight_clip_norm == math.inf else self.weight_clip_norm)
+        if not (all(LEAST_CLIP <= clip <= LARGEST_CLIP for clip in clips) and 0 < self.share < math.inf):
             raise ConfigError(
                 f"clip_norm {self.clip_norm}, weight_clip_norm {self.weight_clip_norm}, share {self.share}: positive "
-                "numbers are needed; nothing was planned"
+                f"numbers are needed, clips in {LEAST_CLIP} .. {LARGEST_CLIP}; nothing was planned"
             )
 
 
