@@ -101,6 +101,16 @@ def test_epsilon_holds_by_40_digit_arithmetic_and_is_near_the_least(z, delta, wo
     near_least(release_cost(D, math.ceil((z * D) ** 2), words), delta)
 
 
+@pytest.mark.parametrize("mu", [2.0**-18 / 10, 1.1006794745069325e-6, 1.2657783735534017e-5, 1e-3])
+@pytest.mark.parametrize("delta", [1.4522201103902915e-26, 2.926468374943009e-22, 1e-15, 1e-9])
+def test_epsilon_holds_where_noise_is_so_large_that_floats_cancel(mu, delta):
+    """From the most noise that is drawn, D = 2^20 in 100 shares of 2^76, on. Plain `gdp_epsilon` fails here."""
+    cost = GaussianCost(Fraction(mu) ** 2)
+    with mp.workdps(40):
+        exact, found = mp.mpf(mu), mp.mpf(cost.epsilon(delta))
+        assert mp.ncdf(exact / 2 - found / exact) - mp.exp(found) * mp.ncdf(-exact / 2 - found / exact) <= delta
+
+
 @pytest.mark.parametrize(("mu", "gamma"), [(Fraction(1, 10), 1e-7), (Fraction(1), 1e-9), (Fraction(1, 3), 1e-7)])
 def test_epsilon_counts_a_gamma_that_weighs_as_the_proof_does(mu, gamma):
     near_least(GaussianCost(mu**2, gamma), 1e-6)
