@@ -44,8 +44,8 @@ class Bound:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        clips = (self.clip_norm, 1.0 if self.weight_clip_norm == math.inf else self.weight_clip_norm)
-        if not (all(LEAST_CLIP <= clip <= LARGEST_CLIP for clip in clips) and 0 < self.share < math.inf):
+        weights = self.weight_clip_norm == math.inf or LEAST_CLIP <= self.weight_clip_norm <= LARGEST_CLIP
+        if not (LEAST_CLIP <= self.clip_norm <= LARGEST_CLIP and weights and 0 < self.share < math.inf):
             raise ConfigError(
                 f"clip_norm {self.clip_norm}, weight_clip_norm {self.weight_clip_norm}, share {self.share}: positive "
                 f"numbers are needed, clips in {LEAST_CLIP} .. {LARGEST_CLIP}; nothing was planned"
