@@ -16,7 +16,8 @@ from fedcart.client.records import StoreRecords
 from fedcart.shared.errors import ConfigError, DataError, PrivacyRefused, ProtocolError
 from fedcart.shared.identity import Identity
 from fedcart.shared.privacy.grid import grid, share_variance
-from fedcart.shared.roster import Roster, headroom, pins_of, word_bits
+from fedcart.shared.privacy.release import MOST_WORDS
+from fedcart.shared.roster import NOISE_ROOM, Roster, headroom, pins_of, word_bits
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg_wire import join, part
 from secure_run import SecureRun
@@ -107,6 +108,11 @@ def test_in_32_bits_every_sum_and_12_deviations_of_noise_fit(tmp_path: Path) -> 
     over = most // grid(wanted).largest + 1
     assert word_bits(dataclasses.replace(plan, customers_bound=over - 1), agreement.rounds) == 32
     assert word_bits(dataclasses.replace(plan, customers_bound=over), agreement.rounds) == 64
+
+
+def test_noise_outgrows_its_room_in_less_than_one_of_2_to_the_78_releases() -> None:
+    """2 exp(-x^2 / 2) at x deviations, over 2^24 words: as the specification states it (section 9)."""
+    assert 2 * math.exp(-(NOISE_ROOM**2) / 2) * MOST_WORDS < 2**-78
 
 
 def test_a_sum_beyond_the_plans_bound_is_clamped_before_the_noise(
