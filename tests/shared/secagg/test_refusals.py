@@ -292,6 +292,7 @@ def test_a_second_train_in_the_round_is_refused_whatever_differs(changes: dict[s
     again = made.stores[0].train(begun.train_request(), MODEL, never)
     assert again.word == upload.word
     assert again.vector is upload.vector
+    assert not again.vector.flags.writeable  # whoever holds the first cannot change what a repeat gets
 
 
 def test_train_for_a_later_round_closes_the_earlier_one() -> None:

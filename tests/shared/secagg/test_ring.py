@@ -15,9 +15,11 @@ from fedcart.shared.secagg import graph
 from fedcart.shared.secagg.graph import Ring, reach_of, share_threshold
 from fedcart.shared.secagg.pins import Pins
 from fedcart.shared.secagg.replay import verify_transcript
+from fedcart.shared.secagg.requests import BoxesRequest
 from fedcart.shared.secagg.transcript import transcript_of
+from fedcart.shared.secagg.wire import sign, spell
 from secagg_adversary import Adversary, Branching, Trusting, WithoutGaps
-from secagg_kit import MODEL, Coalition, make_pins
+from secagg_kit import COORDINATOR, MODEL, Coalition, identity, make_pins
 
 TAG = b"t" * 32
 
@@ -166,6 +168,31 @@ def test_a_survivor_set_with_a_gap_fails_the_round_at_the_coordinator_and_is_ref
     cohort_with_a_gap = Adversary(pins, [])
     cohort_with_a_gap.open_epoch()
     assert not any(cohort_with_a_gap.train(i, left) for i in left)
+
+
+def test_a_cohort_with_a_gap_is_asked_nothing() -> None:
+    pins = make_pins(14, 2, 9, reach=3, length=4)
+    _, away = far_apart(pins)
+    epoch = Coalition(pins).open_epoch()
+    with pytest.raises(RoundFailed, match="places of the ring hold 1 stores, not more than 2 / 2"):
+        epoch.begin(0, 0, MODEL, without=away)
+    assert epoch.rounds == []
+
+
+def test_a_store_that_is_shown_too_few_neighbours_deals_nothing_and_keeps_its_epoch() -> None:
+    """Enough KEYS in all, but the missing ones are its neighbours'."""
+    pins = make_pins(14, 2, 9, reach=3, length=4)
+    coalition = Coalition(pins)
+    ring, epoch = pins.graph(pins.tag(0)), coalition.aggregator()
+    for store in coalition.stores.values():
+        epoch.add_keys(store.keys(epoch.keys_request()))
+    near = sorted(ring.holders(0) - {0})
+    shown = {i: keys for i, keys in epoch.keys.items() if i not in near[: 2 * pins.reach + 2 - ring.least]}
+    assert len(shown) >= pins.cohort.min_survivors
+    few = spell(sign(BoxesRequest(epoch.tag, dict(sorted(shown.items()))), identity(COORDINATOR)))
+    with pytest.raises(ProtocolError, match=f"{ring.least - 1} KEYS of neighbours, .* are under the plan's"):
+        coalition.stores[0].boxes(few)
+    assert coalition.stores[0].boxes(epoch.boxes_request())
 
 
 @pytest.mark.parametrize("flow", ["train", "confirm"])
