@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -204,3 +206,19 @@ def test_nothing_of_opacus_stays_on_a_module_and_a_second_call_gives_the_same(ki
     assert not any(vars(parameter) for parameter in module.parameters())
     assert not any(layer._forward_hooks or layer._backward_hooks for layer in module.modules())
     assert not factors.requires_grad
+
+
+def test_opacus_gives_nobody_a_log_handler():
+    """Its import calls logging.basicConfig, after which every line of our loggers would be printed."""
+    program = """
+import logging
+import torch
+from fedcart.shared.learners.neural.per_customer import per_sample
+with per_sample(torch.nn.Linear(1, 1)):
+    pass
+import sys
+assert "opacus.utils.module_utils" in sys.modules
+print(logging.getLogger().handlers)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+
+pytest.importorskip("opacus", reason="the extra `neural` is not installed")
+
 from opacus.accountants import create_accountant
 
 from fedcart.shared.privacy.conversion import gaussian_rho, gdp_epsilon, zcdp_epsilon

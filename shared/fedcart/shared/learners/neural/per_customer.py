@@ -9,6 +9,7 @@ sent from here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -142,8 +143,12 @@ def per_sample(head: Head) -> Iterator[None]:
     if next(head.parameters(), None) is None:
         yield
         return
-    from opacus.grad_sample import GradSampleHooks  # seconds to import, and only heads with layers need it
-
+    quiet = logging.NullHandler()  # opacus gives the root logger a handler when it has none: every line would be shown
+    logging.getLogger().addHandler(quiet)
+    try:
+        from opacus.grad_sample import GradSampleHooks  # seconds to import, and only heads with layers need it
+    finally:
+        logging.getLogger().removeHandler(quiet)
     hooks = GradSampleHooks(head, loss_reduction="sum")
     try:
         yield
