@@ -78,3 +78,23 @@ def test_a_run_that_reads_the_order_of_own_histories_says_so_and_stands_beside_o
     assert "without_order" in {pair["against"] for pair in found["metrics"]["paired"]}
     assert found["privacy"]["epsilon"] == before["privacy"]["epsilon"]
     assert "order of own history unread" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_each_store_also_serves_with_its_own_co_occurrences_beside_and_is_measured_so(done, tmp_path):
+    config, _ = done
+    config = dataclasses.replace(
+        config,
+        evaluate=dataclasses.replace(config.evaluate, baselines=(), no_noise=False, alone=True),
+        output=dataclasses.replace(config.output, dir=tmp_path / "run"),
+    )
+    result = simulate(config)
+    metrics, every = result.document["metrics"], result.document["metrics_all_items"]
+    for block in (metrics, every):
+        assert block["with_store"]["n"] == block["federated"]["n"]
+        assert block["with_store"]["full"] != block["federated"]["full"]
+        assert block["alone_with_store"]["full"] not in (block["local_only"]["full"], block["with_store"]["full"])
+    pairs = {(pair["method"], pair["against"], pair["metric"]) for pair in metrics["paired"]}
+    assert {("federated", "with_store", "ndcg@10"), ("with_store", "alone_with_store", "ndcg@10")} <= pairs
+    assert ("with_store", "alone_with_store", "macro ndcg@10") in pairs
+    assert result.document["settings"]["with_store"] == result.document["settings"]["federated"]
+    assert "no ε covers it" in (result.directory / "report.html").read_text()

@@ -23,7 +23,17 @@ from fedcart.simulation.summarise import Summariser
 from fedcart.simulation.workspace import Workspace
 
 CENTRALIZED = ("popularity", "itemknn", "userknn", "ease", "ials", "same", "recent", "recent_own")
-PEERS = ("federated", "without_order", "no_noise", "local_only", "content", "memoriser", "random")
+PEERS = (
+    "federated",
+    "without_order",
+    "with_store",
+    "no_noise",
+    "local_only",
+    "alone_with_store",
+    "content",
+    "memoriser",
+    "random",
+)
 CURRENCY = {"marketplace": "€", "online-retail": "£", "complete-journey": "$"}
 MADE_UP = ("marketplace",)
 """Data sets whose customers may be shown in a report: nobody is behind them."""
@@ -138,6 +148,10 @@ def measurements(trainings: Trainings, rankings: Mapping[str, Ranking]) -> dict[
     alone, together = rankings.get("local_only"), rankings.get("federated")
     if alone is not None and together is not None:
         found["paired"].append(summary.paired_macro("federated", together, "local_only", alone))
+    served, served_alone = rankings.get("with_store"), rankings.get("alone_with_store")
+    if served is not None and served_alone is not None:
+        for compare in (summary.paired, summary.paired_macro):
+            found["paired"].append(compare("with_store", served, "alone_with_store", served_alone))
     measured = trainings.in_stores()
     found["in_stores"] = None if measured is None else {**measured.document(), "measured": "federated"}
     found["stores"] = [] if together is None else summary.stores(alone, together)
@@ -157,12 +171,8 @@ def paired_on_all_items(summary: Summariser, rankings: Mapping[str, Ranking]) ->
     def on_all(name: str) -> Ranking:
         return replace(rankings[name], new=rankings[name].all)
 
-    together = on_all("federated")
-    return [
-        summary.paired("federated", together, name, on_all(name))
-        for name in ("local_only", "content")
-        if name in rankings
-    ]
+    pairs = [("federated", "local_only"), ("federated", "content"), ("with_store", "alone_with_store")]
+    return [summary.paired(a, on_all(a), b, on_all(b)) for a, b in pairs if a in rankings and b in rankings]
 
 
 def label(method: str) -> str:
@@ -173,7 +183,8 @@ def label(method: str) -> str:
 def comparisons() -> list[tuple[str, str]]:
     """Rankings the coalition's is paired with, and their names in run.json."""
     return [
-        (name, label(name)) for name in ("without_order", "local_only", "content", "memoriser", "random", *CENTRALIZED)
+        (name, label(name))
+        for name in ("without_order", "with_store", "local_only", "content", "memoriser", "random", *CENTRALIZED)
     ]
 
 

@@ -22,8 +22,9 @@ from fedcart.shared.canonical import content_hash
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import FedcartError
 from fedcart.shared.evaluation import METRICS, FederatedMetrics
-from fedcart.shared.learners.base import Learner
+from fedcart.shared.learners.base import Learner, Scorer
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
+from fedcart.shared.learners.store_cooccurrences import BesideStore, StoreCooccurrences
 from fedcart.shared.plan import Plan
 from fedcart.shared.storage import replace_bytes
 from fedcart.simulation import baselines, engines
@@ -106,6 +107,21 @@ class Trainings:
         """The coalition's model once more, its scores blind to the order of a customer's own history."""
         return self._rank_model(self.split, self.progress.step, replace(self.learner, order_weight=0.0))  # type: ignore[type-var]
 
+    def with_store(self) -> Ranking:
+        """The coalition's model with each store's own co-occurrences beside it: what a store can serve."""
+        rankings, start, stores = [], 0, by_store(self.split, self.partition)
+        for number, part in enumerate(stores, 1):
+            stop = start + part.train.customers
+            scorer, local = self._model(self.learner, start, stop)
+            rankings.append(rank(beside_store(scorer, part), part, local))
+            start = stop
+            self.progress.step(number, len(stores))
+        return join(rankings)
+
+    def alone_with_store(self) -> Ranking:
+        """Each store alone, its co-occurrences beside its own model as they are beside the coalition's."""
+        return self._each_alone(self._learner_alone(), self.split, with_store=True)
+
     def no_noise(self) -> Ranking:
         """The same learner over the same stores, neither clipped nor noised."""
         parts = by_store(self.split, self.partition)
@@ -117,6 +133,9 @@ class Trainings:
 
     def alone(self) -> Ranking:
         """The same learner, trained by each store on its own customers only, with `alone_settings`."""
+        return self._each_alone(self._learner_alone(), self.split)
+
+    def _learner_alone(self) -> Learner:
         if self.alone_settings is None:
             self.alone_settings = settings_alone(
                 self.config,
@@ -127,22 +146,24 @@ class Trainings:
                 self._each_alone,
             )
             replace_bytes(self.coalition / ALONE, json.dumps(self.alone_settings).encode())
-        learner = with_regularization(self.learner, self.alone_settings["regularization"])
-        return self._each_alone(learner, self.split)
+        return with_regularization(self.learner, self.alone_settings["regularization"])
 
-    def _each_alone(self, learner: Learner, split: Split) -> Ranking:
+    def _each_alone(self, learner: Learner, split: Split, with_store: bool = False) -> Ranking:
         rankings, stores = [], by_store(split, self.partition)
         for number, part in enumerate(stores, 1):
-            rankings.append(self.central(part, learner))
+            rankings.append(self.central(part, learner, with_store=with_store))
             self.progress.step(number, len(stores))
         return join(rankings)
 
-    def central(self, split: Split, learner: Learner | None = None, show: bool = False) -> Ranking:
-        """The same learner, or another, on the split's customers as if they were one store."""
+    def central(
+        self, split: Split, learner: Learner | None = None, show: bool = False, with_store: bool = False
+    ) -> Ranking:
+        """The same learner, or another, on the split's customers as if they were one store; with its own
+        co-occurrences beside it if `with_store`."""
         if split.train.customers == 0:
             return empty_ranking(split)
         progress, bound = self.progress.step if show else None, self.plan.customers_bound
-        return rank_pooled(learner or self.learner, split, self.catalogue, self.plan.seed, bound, progress)
+        return rank_pooled(learner or self.learner, split, self.catalogue, self.plan.seed, bound, progress, with_store)
 
     def baseline(self, name: str, settings: dict[str, Any]) -> Ranking:
         """A method that sees all data; in a private run, where it needs popularity alone, that as it is released."""
@@ -172,13 +193,17 @@ class Trainings:
         learner: Learner | None = None,
     ) -> Ranking:
         """Rank with the coalition's model and the stores' own rows after the last finished round."""
+        scorer, local = self._model(learner or self.learner, 0, self.split.train.customers)
+        return rank(scorer, split, local, progress)
+
+    def _model(self, learner: Learner, start: int, stop: int) -> tuple[Scorer, MappedTable]:
+        """The coalition's model and the own rows of customers start..stop - 1, after the last finished round."""
         checkpoint = load_checkpoint(self.coalition, self.plan_hash)
         if checkpoint is None:
             raise FedcartError(f"{self.coalition}: no round has finished; nothing was ranked")
-        customers = self.split.train.customers
         rows = str(self.coalition / RECORDS / LOCAL)
-        local = MappedTable(rows, 0, customers, customers, checkpoint.round_index + 1)
-        return rank((learner or self.learner).scorer(checkpoint.state, self.catalogue), split, local, progress)
+        local = MappedTable(rows, start, stop, self.split.train.customers, checkpoint.round_index + 1)
+        return learner.scorer(checkpoint.state, self.catalogue), local
 
     def _round_ended(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
@@ -205,11 +230,19 @@ def rank_pooled(
     seed: int,
     customers_bound: int,
     progress: Callable[[int, int], None] | None = None,
+    with_store: bool = False,
 ) -> Ranking:
-    """Train on the split's customers as one store, without Flower, and rank them."""
+    """Train on the split's customers as one store, without Flower, and rank them; with their co-occurrences beside the
+    model if `with_store`."""
     pooled = MemoryCustomers(split.train)
     state = run_rounds(learner, [pooled], catalogue, seed, customers_bound, progress)
-    return rank(learner.scorer(state, catalogue), split, pooled.local)
+    scorer = learner.scorer(state, catalogue)
+    return rank(beside_store(scorer, split) if with_store else scorer, split, pooled.local)
+
+
+def beside_store(scorer: Scorer, split: Split) -> BesideStore:
+    """A model as one store serves it, who has the split's customers."""
+    return BesideStore(scorer, StoreCooccurrences.of(split.train))
 
 
 def empty_ranking(split: Split) -> Ranking:

@@ -11,7 +11,7 @@ from fedcart.simulation.config import Config, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.split import Split
 
-LEARNER = ("federated", "without_order", "no_noise", "local_only", "same")
+LEARNER = ("federated", "without_order", "with_store", "no_noise", "local_only", "alone_with_store", "same")
 """Trainings of the run's own learner; the other methods are baselines."""
 MARKETPLACE = ("default", "daily", 0)
 """Size, events and seed of the marketplace that settings were tuned on."""

@@ -242,6 +242,8 @@ def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[st
         found["no_noise"] = trainings.no_noise
     if config.evaluate.alone and 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
         found["local_only"] = trainings.alone
+        found["with_store"] = trainings.with_store
+        found["alone_with_store"] = trainings.alone_with_store
     if config.evaluate.pooled:
         found["same"] = lambda: trainings.central(trainings.split, show=True)
     for name in baseline_names(config):
@@ -275,6 +277,8 @@ def describe(name: str, prepared: Prepared) -> str:
         "without_order": "ranking without the order of own histories",
         "federated": f"training {stores} stores together",
         "local_only": f"training each of {stores} stores alone",
+        "with_store": f"ranking with the own co-occurrences of {stores} stores",
+        "alone_with_store": f"the same for each of {stores} stores alone",
         "same": "training on pooled data",
         "no_noise": f"training {stores} stores together without noise",
     }

@@ -1,0 +1,93 @@
+"""What a store's own customers have together, beside the coalition's model: read where lists are made, at the store.
+
+EASE (Steck 2019, arXiv:1905.03375) on the store's own histories. Nothing of it leaves, so it costs no epsilon; and none
+covers it: with it, a customer's list rests on what other customers of the same store had, as in any shop by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcart.shared.interactions import Histories
+from fedcart.shared.learners.base import Block, LocalTable, Scorer
+from fedcart.shared.learners.item_models import ease
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Float32Array = npt.NDArray[np.float32]
+
+REGULARIZATION = 100.0
+"""EASE's lambda: co-occurrences of few customers stay near zero by themselves, so a small store adds little."""
+WEIGHT = 20.0
+"""Of what EASE predicts (about 0 to 1 an item) beside the model's scores of spread 1. Both numbers are one choice for
+all learners and stores, on validation items of four data sets (docs/spectral.md)."""
+MOST_ITEMS = 4096
+"""The store's most had items; its matrix takes 4 bytes x the square of that."""
+
+
+@dataclass(frozen=True)
+class StoreCooccurrences:
+    """Item-to-item weights of one store.
+
+    Attributes:
+      items: int64 [n] catalogue positions, ascending.
+      weights: [n, n] the weight of a history's item (row) for another (column), diagonal 0.
+    """
+
+    items: npt.NDArray[np.int64]
+    weights: Float32Array
+
+    @classmethod
+    def of(cls, histories: Histories) -> StoreCooccurrences:
+        """Learn from a store's customers, those who had no item included."""
+        had = np.bincount(histories.items, minlength=histories.items_total)
+        most = np.argsort(-had, kind="stable")[:MOST_ITEMS]
+        items = np.sort(most[had[most] > 0])
+        rows = _matrix(histories)[:, items]
+        gram = np.asarray((rows.T @ rows).toarray(), np.float64)
+        return cls(items, ease(gram, REGULARIZATION).astype(np.float32) if len(items) else np.zeros((0, 0), np.float32))
+
+    def score(self, histories: Histories) -> Float32Array:
+        """[customers, items of the catalogue] what EASE predicts; 0 for items that the store's customers never had."""
+        scores = np.zeros((histories.customers, histories.items_total), np.float32)
+        scores[:, self.items] = _matrix(histories)[:, self.items] @ self.weights
+        return scores
+
+
+@dataclass(frozen=True)
+class BesideStore:
+    """A model's scores, spread 1 over the items that the customer has not had, plus WEIGHT x the store's own."""
+
+    scorer: Scorer
+    store: StoreCooccurrences
+
+    def score(self, block: Block, local: LocalTable | None) -> Float32Array:
+        """[block customers, items]; the model's own order where the store's customers say nothing. -inf stays."""
+        scores = np.array(self.scorer.score(block, local), np.float32)
+        scores /= spread(scores, block.histories)[:, None]
+        scores += np.float32(WEIGHT) * self.store.score(block.histories)
+        return scores
+
+
+def spread(scores: Float32Array, histories: Histories) -> Float32Array:
+    """[customers] standard deviation of the finite scores of items that are not in the history; 1 where it is 0."""
+    counted = np.isfinite(scores)
+    counted[histories.row_of_pair(), histories.items] = False
+    count = np.maximum(counted.sum(axis=1), 1)
+    mean = np.where(counted, scores, 0.0).sum(axis=1, dtype=np.float64) / count
+    square = np.where(counted, scores - mean[:, None].astype(np.float32), 0.0) ** 2
+    found = np.sqrt(square.sum(axis=1, dtype=np.float64) / count).astype(np.float32)
+    return np.where(found > 0, found, np.float32(1.0))
+
+
+def _matrix(histories: Histories) -> csr_array:
+    """[customers, items] weights."""
+    from scipy.sparse import csr_array
+
+    shape = (histories.customers, histories.items_total)
+    return csr_array((histories.weights.astype(np.float32), histories.items, histories.indptr), shape=shape)

@@ -1,0 +1,98 @@
+"""The store's own co-occurrences beside a model: EASE by its formula, scales, and what must not move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from fedcart.shared.interactions import Histories, Interactions, build_histories
+from fedcart.shared.learners import store_cooccurrences
+from fedcart.shared.learners.base import Block, LocalTable
+from fedcart.shared.learners.store_cooccurrences import REGULARIZATION, WEIGHT, BesideStore, StoreCooccurrences
+
+ITEMS = 9
+
+
+def histories(pairs: list[tuple[int, int]], customers: int = 0) -> Histories:
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    events = Interactions.build(table[:, 0], table[:, 1])
+    return build_histories(events, customers or int(table[:, 0].max()) + 1, ITEMS)
+
+
+STORE = histories([(0, 1), (0, 2), (0, 5), (1, 1), (1, 2), (2, 2), (2, 7), (3, 5), (3, 7), (3, 1)])
+
+
+@dataclass(frozen=True)
+class Given:
+    scores: np.ndarray
+
+    def score(self, block: Block, local: LocalTable | None) -> np.ndarray:
+        return self.scores
+
+
+def dense(h: Histories) -> np.ndarray:
+    found = np.zeros((h.customers, h.items_total))
+    found[h.row_of_pair(), h.items] = h.weights
+    return found
+
+
+def test_it_is_ease_on_the_stores_own_rows_and_nothing_elsewhere() -> None:
+    x = dense(STORE)
+    inverse = np.linalg.inv(x.T @ x + REGULARIZATION * np.eye(ITEMS))
+    wanted = -inverse / np.diag(inverse)[None, :]
+    np.fill_diagonal(wanted, 0.0)
+    found = StoreCooccurrences.of(STORE)
+    assert found.items.tolist() == [1, 2, 5, 7]
+    np.testing.assert_allclose(found.score(STORE), x @ wanted, atol=1e-7)
+    assert found.score(STORE).dtype == np.float32
+
+
+def test_the_items_most_had_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_cooccurrences, "MOST_ITEMS", 2)
+    assert StoreCooccurrences.of(STORE).items.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("empty", [histories([], 3), histories([], 1)])
+def test_a_store_without_rows_leaves_the_models_order(empty: Histories) -> None:
+    scores = np.arange(ITEMS, dtype=np.float32)[None, :] * 7.0
+    found = BesideStore(Given(scores), StoreCooccurrences.of(empty)).score(Block(0, 0, STORE.slice(0, 1)), None)
+    assert np.array_equal(np.argsort(found[0]), np.argsort(scores[0]))
+
+
+def test_the_models_scores_have_spread_one_over_what_the_customer_has_not_had() -> None:
+    draw = np.random.default_rng(0)
+    one = STORE.slice(0, 1)  # had 1, 2, 5
+    scores = draw.normal(3.0, 40.0, (1, ITEMS)).astype(np.float32)
+    scores[0, [1, 2, 5]] = 1e6  # as a bonus for what is bought again
+    found = BesideStore(Given(scores), StoreCooccurrences.of(histories([], 1))).score(Block(0, 0, one), None)
+    rest = np.delete(found[0], [1, 2, 5])
+    assert rest.std() == pytest.approx(1.0, rel=1e-5)
+    assert found[0, 1] > 1e4
+
+
+def test_the_two_are_added_and_what_cannot_be_ranked_stays_so() -> None:
+    store, one = StoreCooccurrences.of(STORE), STORE.slice(0, 1)
+    scores = np.array([[0.0, 1, 2, 3, -np.inf, 5, 6, 7, 8]], np.float32)
+    before = scores.copy()
+    found = BesideStore(Given(scores), store).score(Block(0, 0, one), None)
+    others = np.array([0.0, 3, 6, 7, 8])
+    wanted = scores / others.std() + WEIGHT * store.score(one)
+    np.testing.assert_allclose(found[0, np.isfinite(wanted[0])], wanted[0, np.isfinite(wanted[0])], rtol=1e-5)
+    assert found[0, 4] == -np.inf
+    assert np.array_equal(scores, before)  # a scorer's own array is not written
+
+
+def test_equal_scores_are_not_divided_by_zero() -> None:
+    flat = np.full((1, ITEMS), 2.0, np.float32)
+    found = BesideStore(Given(np.broadcast_to(flat[0], (1, ITEMS))), StoreCooccurrences.of(histories([], 1)))
+    assert np.array_equal(found.score(Block(0, 0, STORE.slice(0, 1)), None), flat)
+
+
+def test_few_customers_say_little() -> None:
+    """Ten times the customers with the same habits: what they say grows towards 1, from near 0."""
+    few, many = (histories([(u, i) for u in range(n) for i in (1, 2)]) for n in (3, 3000))
+    said = [StoreCooccurrences.of(h).score(histories([(0, 1)]))[0, 2] for h in (few, many)]
+    assert said[0] < 0.05
+    assert said[1] > 0.9
