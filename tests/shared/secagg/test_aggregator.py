@@ -245,6 +245,36 @@ def test_a_share_that_a_store_kept_for_itself_is_checked_too() -> None:
     refuses("store 2 sent a share of store 2 that is not the one dealt", begun.add_unmask, signed(lie, 2))
 
 
+def test_a_share_that_is_no_field_element_is_refused_though_its_dealer_signed_its_hash() -> None:
+    """Store 1 hashed such a word as the share that it keeps: the sum opens without its reply."""
+    made, word = Coalition(make_pins(5, 1, 4)), b"\xff" * 32
+    epoch = made.aggregator()
+    for i in range(5):
+        epoch.add_keys(made.stores[i].keys(epoch.keys_request()))
+    for i in range(5):
+        boxes = Boxes.parse(made.stores[i].boxes(epoch.boxes_request()), made.pins)
+        if i == 1:
+            boxes = dataclasses.replace(boxes, own=share_hashes(boxes.tag, 1, 1, [(word, word)]))
+        epoch.add_boxes(signed(boxes, i))
+    for i in range(5):
+        made.stores[i].deliver(epoch.delivery(i))
+    begun = epoch.begin(0, 0, MODEL)
+    for i in range(5):
+        upload = made.upload(i, begun, VALUES[i])
+        begun.add(upload.vector, upload.word)
+    for i in range(5):
+        begun.add_confirm(made.stores[i].confirm(begun.confirm_request()))
+    for i in range(5):
+        reply = Unmask.parse(made.stores[i].unmask(begun.unmask_request()), made.pins)
+        if i == 1:
+            lie = dataclasses.replace(reply, alive={**reply.alive, 1: word})
+            refuses("store 1 sent a share of store 1 that is no field element", begun.add_unmask, signed(lie, 1))
+        else:
+            begun.add_unmask(spell(reply))
+    assert [offence.store for offence in begun.offences] == [1]
+    assert set(begun.total()) == {31}
+
+
 def test_hashes_of_shares_name_owner_holder_round_and_kind() -> None:
     shares = [(MODEL, MODEL), (MODEL, MODEL)]
     found = {h for owner, holder in ((0, 1), (1, 0), (0, 2)) for h in share_hashes(OTHER, owner, holder, shares)}

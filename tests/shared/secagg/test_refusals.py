@@ -15,6 +15,8 @@ import pytest
 
 from fedcart.shared.errors import PrivacyRefused, ProtocolError
 from fedcart.shared.secagg.collection import RoundSum
+from fedcart.shared.secagg.dealing import share_hashes
+from fedcart.shared.secagg.keys import seal_box
 from fedcart.shared.secagg.messages import ConfirmWord, Keys, TrainWord
 from fedcart.shared.secagg.participant import Participant
 from fedcart.shared.secagg.pins import survivors_hash
@@ -230,6 +232,19 @@ def test_a_box_signed_over_other_shares_than_it_holds_is_not_used() -> None:
     lie = sign(dataclasses.replace(row, hashes=row.hashes[::-1]), identity(1))
     refused = made.stores[0].deliver(asked(dataclasses.replace(sent, rows={**sent.rows, 1: lie})))
     assert refused == {1: "store 1 dealt other shares than it signed; its box was not used"}
+
+
+def test_a_box_with_a_word_that_is_no_field_element_is_not_used() -> None:
+    """Its dealer hashed and signed what it holds, so nothing else would tell."""
+    made, epoch = dealt()
+    sent = delivered(made, epoch)
+    row, shares = sent.rows[1], [(b"\xff" * 32, bytes(32))] * made.pins.rounds
+    content = b"".join(b + key for b, key in shares)
+    box = seal_box(made.stores[1]._secrets.box, epoch.keys[0].box_key, row.tag, 1, 0, content)
+    hashes = share_hashes(row.tag, 1, 0, shares)
+    lie = sign(dataclasses.replace(row, box=box, hashes=hashes), identity(1))
+    refused = made.stores[0].deliver(asked(dataclasses.replace(sent, rows={**sent.rows, 1: lie})))
+    assert refused == {1: "a field element is not below p = 2^256 - 189; it was not used"}
 
 
 def test_too_few_boxes_close_the_epoch() -> None:

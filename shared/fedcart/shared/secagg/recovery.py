@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedcart.shared.errors import ProtocolError, RoundFailed
+from fedcart.shared.secagg.field import to_int
 from fedcart.shared.secagg.graph import Graph
 from fedcart.shared.secagg.keys import commitment, load, pair_mask_key, public_key, self_mask_key, share_hash
 from fedcart.shared.secagg.messages import Boxes, Keys, Unmask
@@ -24,7 +25,7 @@ class Offence:
 def check_shares(
     graph: Graph, reply: Unmask, train: Train, survivors: tuple[int, ...], boxes: Mapping[int, Boxes]
 ) -> None:
-    """The reply holds exactly the shares asked for, each the one that its owner dealt.
+    """The reply holds exactly the shares asked for, each the one that its owner dealt, and a field element.
 
     Raises:
       ProtocolError: it does not. The signed reply and the owner's signed BOXES prove it.
@@ -42,6 +43,12 @@ def check_shares(
                 raise ProtocolError(
                     f"store {reply.sender} sent a share of store {owner} that is not the one dealt; not used"
                 )
+            try:
+                to_int(share)  # a dealer may have hashed anything, and dealt it to itself or to a colluder
+            except ProtocolError:
+                raise ProtocolError(
+                    f"store {reply.sender} sent a share of store {owner} that is no field element; not used"
+                ) from None
 
 
 def remaining_masks(
