@@ -21,7 +21,7 @@ from fedcart.client.recommend.recommender import Recommender
 from fedcart.client.recommend.repeats import RepeatRates, choose, repeat_rates
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, DataError, InputError
-from fedcart.shared.learners.base import State
+from fedcart.shared.learners.base import Block, State
 from fedcart.shared.model_files import ABOUT, STATE, load_model
 from plan_kit import command
 from store_kit import DAY, Shop, make_model
@@ -79,7 +79,7 @@ def test_a_customer_gets_their_own_kind_by_the_stores_numbers(shop: Shop) -> Non
     )
     assert code == 0, err
     told = json.loads(out)
-    assert (told["source"], told["model"]) == ("model", current_name(shop.folder))
+    assert (told["source"], told["model"]) == ("model with store", current_name(shop.folder))
     assert {one["item"] for one in told["items"]} == {"i6", "i8", "i10"}
     first = told["items"][0]
     number = first["item"].removeprefix("i")
@@ -250,7 +250,7 @@ def test_an_open_store_sees_a_new_model_and_new_data(shop: Shop) -> None:
     assert store.recommend("c0").model == current_name(shop.folder) != first.model.name
     shop.write(table().replace("i11,", "i9,") + f"late,i1,{20 * DAY}\n")
     store.read()
-    assert store.recommend("late").source == "model"
+    assert store.recommend("late").source == "model with store"
 
 
 def test_a_model_is_swapped_in_whole_or_not_at_all(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,7 +366,7 @@ def test_whoever_opted_out_is_not_measured(tmp_path: Path) -> None:
     assert found is not None
     assert found.customers == 39
     use_model(shop.folder, str(tmp_path / "run"))
-    assert Store(shop.directory).recommend("c7").source == "model"  # their own history still serves them
+    assert Store(shop.directory).recommend("c7").source == "model with store"  # their own history still serves them
 
 
 # ---- how the store stands, and forgetting
@@ -473,6 +473,23 @@ def test_whoever_opted_out_moves_no_rate_no_popularity_and_no_figure(tmp_path: P
     make_model(tmp_path / "run", CATALOGUE, histories, learner="als", embedding_dim=2, sweeps=1)
     assert seen("without", mine) == seen("with", mine + silent)
     assert seen("counted", mine + silent.replace(",no", ",yes")) != seen("again", mine)
+
+
+def test_what_the_stores_customers_have_together_can_be_left_out(shop: Shop) -> None:
+    beside = Store(shop.directory).recommend("c0", 5, repeats="always")
+    shop.set("# [serve]", "[serve]\nstore_cooccurrences = false\n#")
+    store = Store(shop.directory)
+    model = store.recommend("c0", 5, repeats="always")
+    assert (beside.source, model.source) == ("model with store", "model")
+    loaded = store.recommender()
+    number = loaded.view.number_of("c0")
+    assert number is not None
+    scores = loaded.model.scorer().score(Block(0, 0, loaded.view.histories.slice(number, number + 1)), None)[0]
+    assert [one.score for one in model.items] == sorted(scores.tolist(), reverse=True)[:5]
+    assert [one.score for one in beside.items] != [one.score for one in model.items]
+    measured = store.evaluate(12 * DAY).results["new"]
+    assert measured["with_store"] is not None
+    assert measured["with_store"] != measured["popularity"]
 
 
 PRIVATE = "[serve]\nprivate_only = true\n#"

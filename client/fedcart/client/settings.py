@@ -123,9 +123,12 @@ class ServeSettings:
     Attributes:
       private_only: a customer's list is made from public files and their own rows alone, and no row of another customer
         moves it.
+      store_cooccurrences: what the store's consenting customers have together counts beside the model; never with
+        private_only.
     """
 
     private_only: bool = False
+    store_cooccurrences: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

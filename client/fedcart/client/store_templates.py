@@ -46,6 +46,7 @@ repeats = "rate"            # bought items: "rate" = as far as their category is
 
 # [serve]
 # private_only = true       # no row of another customer moves a list; needs assortment, and repeats "never" or "always"
+# store_cooccurrences = false # the model and the customer's own rows decide, not what your customers have together
 """
 
 POLICY = """\

@@ -24,7 +24,7 @@ from fedcart.shared.errors import FedcartError
 from fedcart.shared.evaluation import METRICS, FederatedMetrics
 from fedcart.shared.learners.base import Learner, Scorer
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
-from fedcart.shared.learners.store_cooccurrences import BesideStore, StoreCooccurrences
+from fedcart.shared.learners.store_cooccurrences import beside_store
 from fedcart.shared.plan import Plan
 from fedcart.shared.storage import replace_bytes
 from fedcart.simulation import baselines, engines
@@ -113,7 +113,7 @@ class Trainings:
         for number, part in enumerate(stores, 1):
             stop = start + part.train.customers
             scorer, local = self._model(self.learner, start, stop)
-            rankings.append(rank(beside_store(scorer, part), part, local))
+            rankings.append(rank(beside_store(scorer, part.train), part, local))
             start = stop
             self.progress.step(number, len(stores))
         return join(rankings)
@@ -237,12 +237,7 @@ def rank_pooled(
     pooled = MemoryCustomers(split.train)
     state = run_rounds(learner, [pooled], catalogue, seed, customers_bound, progress)
     scorer = learner.scorer(state, catalogue)
-    return rank(beside_store(scorer, split) if with_store else scorer, split, pooled.local)
-
-
-def beside_store(scorer: Scorer, split: Split) -> BesideStore:
-    """A model as one store serves it, who has the split's customers."""
-    return BesideStore(scorer, StoreCooccurrences.of(split.train))
+    return rank(beside_store(scorer, split.train) if with_store else scorer, split, pooled.local)
 
 
 def empty_ranking(split: Split) -> Ranking:

@@ -20,6 +20,7 @@ from fedcart.shared.draws import draws
 from fedcart.shared.errors import DataError
 from fedcart.shared.learners.base import Scorer
 from fedcart.shared.learners.popularity import PopularityScorer
+from fedcart.shared.learners.store_cooccurrences import beside_store
 from fedcart.shared.model_files import Model
 
 MOST_MEASURED = 5000
@@ -36,7 +37,8 @@ class Evaluation:
       at: first held-out second; None = each one's latest item was held out.
       target: the behaviour that was held out.
       may_have_been_learned: whether the model may have seen what it is measured on.
-      results: `new` (items the customer had not) and `all` -> method -> its figures; None where nobody was measured.
+      results: `new` (items the customer had not) and `all` -> method -> its figures, `with_store` with the store's own
+        co-occurrences, learned from what is not held out; None where nobody was measured.
     """
 
     model: str
@@ -84,8 +86,10 @@ def evaluate(model: Model, view: View, at: int | None = None) -> Evaluation:
     if not len(consenting):
         raise DataError("nobody who consents has a held-out item and a history before it; nothing was measured")
     counts = np.bincount(held.train.take(view.learned_from).items, minlength=len(view.catalogue))
+    scorer = model.scorer()
     scorers: dict[str, Scorer] = {
-        "model": model.scorer(),
+        "model": scorer,
+        "with_store": beside_store(scorer, held.train.take(view.learned_from)),
         "popularity": PopularityScorer(counts.astype(np.float32)),
     }
     return Evaluation(

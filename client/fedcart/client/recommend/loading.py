@@ -24,7 +24,14 @@ def load_recommender(folder: StoreFolder) -> Recommender:
     model = current_model(folder)
     view = open_view(folder, model.agreement.catalogue)
     sold = _assortment(settings, model.agreement.catalogue)
-    return Recommender(model, view, settings.recommend.repeats, sold, private_only=settings.serve.private_only)
+    return Recommender(
+        model,
+        view,
+        settings.recommend.repeats,
+        sold,
+        private_only=settings.serve.private_only,
+        store_cooccurrences=settings.serve.store_cooccurrences,
+    )
 
 
 def version(folder: StoreFolder) -> tuple[object, ...]:

@@ -1,9 +1,9 @@
 """What a customer is shown: the public model, folded into their own history, over the items that this store sells.
 
-Everything happens at the store. Only state that all stores received and the customer's own rows decide, and where a
-customer has no history, the popularity that the model carries. Where a model carries none, the store's own counts of
-consenting customers do: those are outside any epsilon, and `source` says so. With `private_only` nothing of another
-customer's is used.
+Everything happens at the store. State that all stores received, the customer's own rows and what the store's consenting
+customers have together decide; where a customer has no history, the popularity that the model carries, or the store's
+own counts where it carries none. What the store's customers add is outside any epsilon, and `source` says where it is
+in. With `private_only` nothing of another customer's is used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from fedcart.shared.errors import DataError, FedcartError
 from fedcart.shared.interactions import BEHAVIOURS, DAY, Histories, Interactions, build_histories
 from fedcart.shared.learners.base import Block, Scorer
 from fedcart.shared.learners.popularity import POPULARITY
+from fedcart.shared.learners.store_cooccurrences import beside_store
 from fedcart.shared.model_files import Model
 
 REASONS = 3
 MOST_TO_COMPARE = 20_000
 """Items among which a misspelt one is looked for."""
-MODEL_SOURCE, MODEL_POPULARITY, STORE_POPULARITY = "model", "model popularity", "store popularity"
+MODEL_SOURCE, WITH_STORE = "model", "model with store"
+MODEL_POPULARITY, STORE_POPULARITY = "model popularity", "store popularity"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Recommendations:
-    """A list, and where its scores come from: the model on the customer's history, or a popularity."""
+    """A list, and where its scores come from: the model on the customer's history, with the store's own co-occurrences
+    beside it or not, or a popularity."""
 
     model: str
     source: str
@@ -71,15 +74,16 @@ class Recommender:
         assortment: Mapping[str, int] | None = None,
         *,
         private_only: bool = False,
+        store_cooccurrences: bool = True,
     ) -> None:
         """`view` is over the model's catalogue; `assortment` maps own items, sold or not yet, to positions; -1 = none.
 
         With one, nothing else is recommended. With `private_only` no row of another customer moves a list: it needs an
-        assortment, and what would count other customers is refused.
+        assortment, and what would count other customers is refused or left out, `store_cooccurrences` too.
         """
         self.model, self.view, self.repeats = model, view, repeats
         self._private_only, self._midnight = private_only, (int(time.time()) // DAY + 1) * DAY
-        self.scorer: Scorer = model.scorer()
+        self._with_store = store_cooccurrences and not private_only
         self._extra = None if assortment is None else dict(assortment)
 
     def for_customer(
@@ -127,6 +131,12 @@ class Recommender:
         if self._private_only and self.view.as_of is not None:
             return self.view.histories_as_of(self._midnight)
         return self.view.histories
+
+    @functools.cached_property
+    def scorer(self) -> Scorer:
+        """The model, and beside it what the store's consenting customers have together."""
+        model = self.model.scorer()
+        return beside_store(model, self.view.histories.take(self.view.learned_from)) if self._with_store else model
 
     @functools.cached_property
     def _own(self) -> dict[str, int]:
@@ -187,7 +197,7 @@ class Recommender:
                 "ask for never or always",
             )
         if len(history.items):
-            source, scores = MODEL_SOURCE, self._scores(history)[0]
+            source, scores = WITH_STORE if self._with_store else MODEL_SOURCE, self._scores(history)[0]
         else:
             source, scores = self._popularity
         bought = np.zeros(len(scores), np.bool_)
@@ -196,7 +206,7 @@ class Recommender:
             int(i) for i in np.argsort(-scores, kind="stable") if int(i) in self._shown_as and scores[i] > -np.inf
         )
         chosen = choose(ranked, bought, self._categories, self._rates, repeats, k)
-        reasons = self._because(history, chosen) if because and source == MODEL_SOURCE else {}
+        reasons = self._because(history, chosen) if because and source in (MODEL_SOURCE, WITH_STORE) else {}
         titles = self.view.catalogue.text("title")
         return Recommendations(
             self.model.name,

@@ -74,6 +74,11 @@ class BesideStore:
         return scores
 
 
+def beside_store(scorer: Scorer, histories: Histories) -> BesideStore:
+    """A model as a store with these customers serves it."""
+    return BesideStore(scorer, StoreCooccurrences.of(histories))
+
+
 def spread(scores: Float32Array, histories: Histories) -> Float32Array:
     """[customers] standard deviation of the finite scores of items that are not in the history; 1 where it is 0."""
     counted = np.isfinite(scores)
