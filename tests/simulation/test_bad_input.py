@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fedcart.shared.cli import run
@@ -47,6 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("tables").mkdir()
     for name, content in FILES.items():
         Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    pd.DataFrame({"customer": [[1, 2], [3]], "item": ["a", "b"]}).to_parquet("nested.parquet")
     return tmp_path
 
 
@@ -79,12 +81,18 @@ CASES: dict[str, tuple[list[str], list[str], str | None]] = {
     "wrong type of time": (["--data", "words.csv"], ["words.csv", "'time'", "row 1", "'soon'"], "ISO 8601"),
     "wrong type of value": (["--data", "value.csv"], ["value.csv", "'value'", "row 1", "'many'"], None),
     "odd behaviour": (["--data", "odd_behaviour.csv"], ["'behaviour'", "row 1", "'bought'"], "behaviours"),
-    "a header alone": (["--data", "header.csv"], ["header.csv", "no row"], None),
+    "a header alone": (["--data", "header.csv"], ["header.csv", "no row"], "rows"),
     "an empty file": (["--data", "nothing.csv"], ["nothing.csv", "empty"], None),
     "rows too long": (["--data", "ragged.csv"], ["ragged.csv", "line 3"], "columns"),
-    "mixed id types": (["--data", "mixed.csv"], ["mixed.csv", "'customer'", "row 2", "'17850.0'"], None),
+    "mixed id types": (["--data", "mixed.csv"], ["mixed.csv", "'customer'", "row 2", "'17850.0'"], "alike"),
+    "several values a cell": (
+        ["--data", "nested.parquet"],
+        ["nested.parquet", "'customer'", "row 1", "[1, 2]", "several values"],
+        "one value",
+    ),
+    "too long factors": (["--learner", "als", "--dim", "100000000"], ["als: embedding_dim 100000000"], None),
     "too many bad rows": (["--data", "dirty.csv"], ["dirty.csv", "5 of 53", "row 49", "no customer"], "max_bad_rows"),
-    "one customer": (["--data", "one_customer.csv"], ["8 stores for 1 customers"], "--stores 1"),
+    "one customer": (["--data", "one_customer.csv"], ["8 stores for 1 customer;"], "--stores 1"),
     "one item": (["--data", "one_item.csv", "--stores", "1"], ["nothing to hold out"], "two distinct items"),
     "views alone": (["--data", "views.csv", "--stores", "1"], ["no purchase or rating"], "behaviours"),
     "a store column twice": (["--data", "twice.csv"], ["'store'", "2 times"], "rename"),
@@ -94,6 +102,7 @@ CASES: dict[str, tuple[list[str], list[str], str | None]] = {
     "unknown way": (["--data", "good.csv", "--stores-by", "size"], ["'size'"], "dirichlet"),
     "events of a table": (["--data", "good.csv", "--events", "full"], ["events = 'full'", "'good.csv'"], "marketplace"),
     "size of a table": (["--data", "good.csv", "--size", "small"], ["size = 'small'", "'good.csv'"], "marketplace"),
+    "items of a named set": (["--items", "items.csv"], ["items = 'items.csv'", "'marketplace'"], "--data"),
     "no item list": (["--data", "good.csv", "--items", "goods.csv"], ["goods.csv does not exist"], "good.csv"),
     "an item twice": (["--data", "good.csv", "--items", "items.csv"], ["items.csv", "row 2", "'i1'"], None),
     "unknown learner": (["--data", "good.csv", "--learner", "alls"], ["'alls'"], "did you mean 'als'?"),

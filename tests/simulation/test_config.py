@@ -217,6 +217,24 @@ def test_what_was_tuned_under_another_split_or_draw_is_not_called_tuned() -> Non
     assert found_for("marketplace", ("ease",), at=day, data=full)["ease"]["source"] == "other set"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "query = 'select 1'", "columns = {'customer': 'who'}", "behaviours = {'buy': 'purchase'}", "behaviour = 'view'",
+        "items = 'items.csv'", "encoding = 'latin-1'", "separator = ';'", "max_bad_rows = 0.5",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["ml-100k", "marketplace"])
+def test_what_only_a_table_has_is_refused_for_named_sets(tmp_path: Path, name: str, line: str) -> None:
+    toml = line.replace("'customer':", "customer =").replace("'buy':", "buy =")
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, f"[data]\nname = '{name}'\n{toml}")
+    wanted = f"[data] {line} is for a file or database, and the data are '{name}'; nothing was read"
+    assert caught.value.message == wanted
+    assert "or name a file with --data" in str(caught.value.hint)
+    assert read(tmp_path, f"[data]\nname = 'sales.csv'\n{toml}").data.name == "sales.csv"
+
+
 @pytest.mark.parametrize(("key", "value"), [("events", "full"), ("size", "small")])
 def test_what_only_the_marketplace_has_is_refused_for_other_data(tmp_path: Path, key: str, value: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -18,6 +18,9 @@ from fedcart.shared.learners import BUILT_IN, learner_class
 SCHEMA = 1
 CONTENTS = "contents"
 """Key of config.json: SHA-256 of each file that a run reads by its path."""
+OF_THE_MARKETPLACE = ("size", "events")
+OF_TABLES = ("query", "columns", "behaviours", "behaviour", "items", "encoding", "separator", "max_bad_rows")
+"""Keys of [data] that named sets have no use for."""
 AUTO = ("gram", "als")
 """Learners that `auto` can mean."""
 
@@ -45,20 +48,34 @@ class DataConfig:
     events: Literal["daily", "full"] = "daily"
 
     def __post_init__(self) -> None:
-        for key, value, usual in (("size", self.size, "default"), ("events", self.events, "daily")):
-            if value != usual and self.name != "marketplace":
-                from fedcart.shared.tables.source import shown
-
-                raise ConfigError(
-                    f"[data] {key} = {value!r} is the marketplace's alone, and the data are {shown(self.name)!r}; "
-                    "nothing was read",
-                    f"leave {key} out, or use --data marketplace",
-                )
+        self._refuse_what_changes_nothing()
         for name, weight in self.behaviour_weights.items():
             if name not in BEHAVIOURS:
                 raise ConfigError(f"[data] behaviour_weights: unknown {name!r}", did_you_mean(name, BEHAVIOURS))
             if not 0 <= weight < float("inf"):
                 raise ConfigError(f"[data] behaviour_weights: {name} = {weight} must be at least 0 and finite")
+
+    def _refuse_what_changes_nothing(self) -> None:
+        """Refuse keys that only other data have: else `items` would seem to be a named set's public list."""
+        from fedcart.shared.tables.source import shown
+        from fedcart.simulation import datasets
+
+        table = self.name not in datasets.names()
+        for one in dataclasses.fields(self):
+            usual = one.default_factory() if callable(one.default_factory) else one.default
+            if getattr(self, one.name) == usual:
+                continue
+            if one.name in OF_THE_MARKETPLACE and self.name != "marketplace":
+                whose, hint = "the marketplace's alone", f"leave {one.name} out, or use --data marketplace"
+            elif one.name in OF_TABLES and not table:
+                whose, hint = "for a file or database", f"leave {one.name} out, or name a file with --data"
+            else:
+                continue
+            value = getattr(self, one.name)
+            given = repr(str(value) if isinstance(value, Path) else value)
+            raise ConfigError(
+                f"[data] {one.name} = {given} is {whose}, and the data are {shown(self.name)!r}; nothing was read", hint
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

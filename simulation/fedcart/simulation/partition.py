@@ -116,7 +116,9 @@ def _count(people: int, count: int | None, by: str) -> int:
         return people
     stores = 8 if count is None else count
     if not 1 <= stores <= people:
-        raise ConfigError(f"{stores} stores for {people} customers; nothing was run", f"use --stores 1 to {people}")
+        known = "1 customer" if people == 1 else f"{people} customers"
+        hint = "use --stores 1" if people == 1 else f"use --stores 1 to {people}"
+        raise ConfigError(f"{stores} stores for {known}; nothing was run", hint)
     return stores
 
 

@@ -167,3 +167,11 @@ def test_the_table_of_factors_stays_at_the_store():
 def test_refuses_settings_out_of_range(fields):
     with pytest.raises(ConfigError, match="nothing was run"):
         Als(**fields)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_factors_whose_matrix_fits_no_release_are_refused(shared: bool) -> None:
+    """Bands cannot be made smaller than one item, and the sum of the customers' own matrices is one release."""
+    assert Als(embedding_dim=5_792, shared_curvature=shared).triangle == 16_776_528
+    with pytest.raises(ConfigError, match=r"embedding_dim 5793 needs 16782321 numbers .* limit of 16777216 a release"):
+        Als(embedding_dim=5_793, shared_curvature=shared)

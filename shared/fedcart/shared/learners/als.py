@@ -87,6 +87,11 @@ class Als:
         ):
             if not least <= value < np.inf:
                 raise ConfigError(f"als: {field} {value} must be at least {least} and finite; nothing was run")
+        if self.triangle > MOST_WORDS:
+            raise ConfigError(
+                f"als: embedding_dim {self.embedding_dim} needs {self.triangle} numbers for one matrix, over the limit "
+                f"of {MOST_WORDS} a release; nothing was run"
+            )
         if not (0 < self.regularization < np.inf and 0 < self.init_scale < np.inf):
             raise ConfigError(
                 f"als: regularization {self.regularization} and init_scale {self.init_scale} must be positive "

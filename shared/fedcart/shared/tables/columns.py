@@ -15,6 +15,8 @@ import pandas as pd
 from fedcart.shared.errors import DataError
 
 Bools = npt.NDArray[np.bool_]
+NESTED = frozenset({list, tuple, dict, set, np.ndarray})
+ALIKE = "write all ids alike, as whole numbers or as text"
 
 
 def identifiers(column: pd.Series, where: str) -> pd.Series:
@@ -22,6 +24,7 @@ def identifiers(column: pd.Series, where: str) -> pd.Series:
 
     Refuses ids of several types (numbers and text, or 17850 beside 17850.0, which would be two people).
     """
+    _refuse_nested(column, where)
     values = column.convert_dtypes(convert_string=False) if column.dtype == object else column
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         raise DataError(f"{where}: ids are of type {values.dtype}, not numbers or text")
@@ -44,10 +47,17 @@ def identifiers(column: pd.Series, where: str) -> pd.Series:
         if whole.any():  # distinct ids stand in the order of their first row
             later = decimal if whole[np.flatnonzero(whole | decimal)[0]] else whole
             odd = np.append(later, False)[codes]
-            _refuse_first(odd, column, where, "mixes ids like 17850 and 17850.0 (mixed id types)")
+            _refuse_first(odd, column, where, "mixes ids like 17850 and 17850.0 (mixed id types)", ALIKE)
         text = text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
     cleaned = np.array([*text, pd.NA], object)  # the last is what code -1 points to
     return pd.Series(cleaned[codes], column.index, dtype=object)
+
+
+def _refuse_nested(column: pd.Series, where: str) -> None:
+    """Refuses a cell that holds several values, as a list or struct of Parquet does."""
+    if column.dtype == object and set(map(type, column)) & NESTED:
+        odd = column.map(lambda cell: type(cell) in NESTED)
+        _refuse_first(odd, column, where, "holds several values", "give one value a cell")
 
 
 def _refuse_mixed_types(column: pd.Series, where: str) -> None:
@@ -55,7 +65,7 @@ def _refuse_mixed_types(column: pd.Series, where: str) -> None:
     if kinds.nunique() > 1:
         odd = (kinds != kinds.iloc[0]).reindex(column.index, fill_value=False)
         first, other = kinds.iloc[0].__name__, kinds[kinds != kinds.iloc[0]].iloc[0].__name__
-        _refuse_first(odd, column, where, f"is {other} where the rows before are {first} (mixed id types)")
+        _refuse_first(odd, column, where, f"is {other} where the rows before are {first} (mixed id types)", ALIKE)
 
 
 def seconds(column: pd.Series, where: str) -> tuple[npt.NDArray[np.int64], Bools]:
@@ -63,6 +73,7 @@ def seconds(column: pd.Series, where: str) -> tuple[npt.NDArray[np.int64], Bools
 
     Numbers are seconds; text is ISO 8601 (without zone: UTC). Refuses a column no cell of which is a time.
     """
+    _refuse_nested(column, where)
     present = column.notna().to_numpy(bool)
     if pd.api.types.is_datetime64_any_dtype(column):
         stamps = pd.to_datetime(column, utc=True)
@@ -84,6 +95,7 @@ def seconds(column: pd.Series, where: str) -> tuple[npt.NDArray[np.int64], Bools
 
 def numbers(column: pd.Series, where: str) -> npt.NDArray[np.float64]:
     """Numbers [rows], NaN where a cell is missing or is none. Refuses a column no cell of which is a number."""
+    _refuse_nested(column, where)
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
         raise DataError(f"{where}: values are of type {column.dtype}, not numbers")
     found = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
@@ -101,4 +113,6 @@ def _refuse_first(odd: Any, column: pd.Series, where: str, problem: str, hint: s
     """DataError for the first row where `odd`; nothing when there is none."""
     rows = np.flatnonzero(np.asarray(odd, bool))
     if len(rows):
-        raise DataError(f"{where}, row {rows[0] + 1}: {column.iloc[rows[0]]!r} {problem}; nothing was read", hint)
+        cell = column.iloc[rows[0]]
+        shown = cell.item() if isinstance(cell, np.generic) else cell
+        raise DataError(f"{where}, row {rows[0] + 1}: {shown!r} {problem}; nothing was read", hint)

@@ -96,7 +96,9 @@ def read_rows(
     _check_options(options)
     frame = read_frame(source, options)
     if frame.empty and options.since is None:
-        raise DataError(f"{where}: the table has no row; nothing was read")
+        raise DataError(
+            f"{where}: the table has no row; nothing was read", "a header alone is no table: export its rows too"
+        )
     mapping = _mapping(frame, options, where)
     if options.since is not None and "time" not in mapping:
         raise DataError(f"{where}: no column is mapped to 'time', so new rows cannot be told; nothing was read")
