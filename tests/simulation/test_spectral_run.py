@@ -96,5 +96,7 @@ def test_each_store_also_serves_with_its_own_co_occurrences_beside_and_is_measur
     pairs = {(pair["method"], pair["against"], pair["metric"]) for pair in metrics["paired"]}
     assert {("federated", "with_store", "ndcg@10"), ("with_store", "alone_with_store", "ndcg@10")} <= pairs
     assert ("with_store", "alone_with_store", "macro ndcg@10") in pairs
-    assert result.document["settings"]["with_store"] == result.document["settings"]["federated"]
+    settings = result.document["settings"]
+    assert settings["with_store"]["source"] == settings["federated"]["source"]
+    assert "no ε covers it" in settings["with_store"]["words"]
     assert "no ε covers it" in (result.directory / "report.html").read_text()

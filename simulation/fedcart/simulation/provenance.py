@@ -13,6 +13,11 @@ from fedcart.simulation.split import Split
 
 LEARNER = ("federated", "without_order", "with_store", "no_noise", "local_only", "alone_with_store", "same")
 """Trainings of the run's own learner; the other methods are baselines."""
+BESIDE_STORE = {
+    "with_store": "as together; what the store's own customers had together is read at the store, and no ε covers it",
+    "alone_with_store": "as alone, the same beside it",
+}
+"""Methods that are another one with the store's own co-occurrences beside it."""
 MARKETPLACE = ("default", "daily", 0)
 """Size, events and seed of the marketplace that settings were tuned on."""
 TUNED_ELSEWHERE = "tuned on validation of this set under another split or draw"
@@ -39,6 +44,8 @@ def provenance(
         if given:
             rest = "" if source in ("none", "default") else f"; the others {words}"
             words = f"given: {', '.join(given)}{rest}"
+        if method in BESIDE_STORE:
+            words = BESIDE_STORE[method]
         found[method] = {"source": "given" if given else source, "words": words, "given": given}
     return found
 

@@ -14,9 +14,9 @@ Json = dict[str, Any]
 METRIC = "ndcg@10"
 
 NAMES = {
-    "with_store": "together, with what the store's own customers had together (read at the store; no ε covers it)",
+    "with_store": "together + own co-occurrences",
     "local_only": "each store alone",
-    "alone_with_store": "each store alone, with the same",
+    "alone_with_store": "each store alone + own co-occurrences",
     "content": "content (item data + pooled popularity)",
     "centralized.popularity": "popularity",
     "centralized.recent": "recent popularity",
