@@ -34,6 +34,14 @@ def test_list_says_which_sets_are_here(tmp_path: Path) -> None:
     assert {name for name, row in rows.items() if row["fetch"]} == set(ORIGINALS)
 
 
+@pytest.mark.parametrize("file", ["u.data", "u.data.gz", "ml-100k.zip"])
+def test_ml_100k_is_here_in_each_form_that_its_reader_takes(tmp_path: Path, file: str) -> None:
+    (tmp_path / "ml-100k").mkdir()
+    (tmp_path / "ml-100k" / file).write_text("196\t242\t3\t881250949")
+    rows = {row["name"]: row["here"] for row in json.loads(run("list", "--json", "--data-dir", str(tmp_path)))}
+    assert rows["ml-100k"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_describe_prints_the_licence(name: str) -> None:
     facts = json.loads(run("describe", name, "--json"))

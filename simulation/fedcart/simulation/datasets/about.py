@@ -84,7 +84,7 @@ BUILT_IN: Mapping[str, About] = {
         source="https://grouplens.org/datasets/movielens/100k/",
         licence=_GROUPLENS,
         module="fedcart.simulation.datasets.ml_100k",
-        files=("ml-100k.zip or u.data", "u.item"),
+        files=("ml-100k.zip or u.data or u.data.gz", "u.item or u.item.gz"),
         fields="title, category, year; customer, item, rating, time",
         counts={"rows": 100_000, "customers": 943, "items": 1_682},
     ),
