@@ -51,7 +51,7 @@ def test_a_store_recommends_from_it(home: Path, tmp_path: Path) -> None:
     store = Store(shop.directory)
     store.use(home / "run")
     listed = store.recommend("c1", 3, repeats="always")
-    assert listed.source == "model"
+    assert listed.source == "model with store"
     assert {int(one.item.removeprefix("i")) % 2 for one in listed.items} == {1}
     found = store.evaluate()
     assert (found.at, found.may_have_been_learned) == (1003, False)  # the run trained on what came before
