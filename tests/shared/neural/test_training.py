@@ -166,7 +166,8 @@ def test_server_steps_do_what_their_papers_say():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"embedding_dim": 0}, "embedding_dim is 0; it must be at least 1"),
+        ({"embedding_dim": 0}, "embedding_dim is 0; it must be from 1 to 4096"),
+        ({"embedding_dim": 100_000_000}, "embedding_dim is 100000000; it must be from 1 to 4096"),
         ({"negatives": 0}, "negatives is 0"),
         ({"loss": "hinge"}, "loss is 'hinge'"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),

@@ -49,10 +49,13 @@ CLIP_NORM = 1.0
 """Of one customer's gradient, unless the plan says otherwise."""
 GRADIENT_NUMBERS = 1 << 22
 """Numbers in the gradients of one block of customers."""
+MOST_DIM = 4096
+"""Numbers an item and customer at most: a mistyped width is refused before tables of it are filled."""
 WORDS = ("embedding_dim", "negatives", "steps_per_epoch", "round_count", "customer_steps")
 RATES = ("learning_rate", "customer_learning_rate", "server_learning_rate", "fold_in_learning_rate")
 LIMITS: Limits = {
     **dict.fromkeys(WORDS, (1, math.inf)),
+    "embedding_dim": (1, MOST_DIM),
     **dict.fromkeys(("positives", "local_steps", "fold_in_steps", "refine_steps"), (0, math.inf)),
     **dict.fromkeys(("regularization", "initial_scale"), (0, math.inf)),
     **dict.fromkeys(RATES, (1e-12, math.inf)),
