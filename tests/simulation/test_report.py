@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from fedcart.shared.errors import DataError, InputError
-from fedcart.simulation.report import facts, figures, headline, write_report
+from fedcart.simulation.report import facts, figures, headline, tables, write_report
 from fedcart.simulation.report import page as page_module
 from fedcart.simulation.report.methods import short_name
 
@@ -456,3 +456,18 @@ def test_nothing_is_wider_than_the_screen(width: int, tmp_path: Path) -> None:
     assert int(found[1]) <= width
     if width == 1280:
         assert int(found[2]) <= 800
+
+
+def test_columns_of_sampled_candidates_stand_only_where_some_were_measured() -> None:
+    run = load("run")
+    assert "sampled candidates" in tables.method_columns(run)
+    metrics = run["metrics"]
+    for found in (*metrics.values(), *metrics["centralized"].values()):
+        if isinstance(found, dict) and "sampled" in found:
+            found["sampled"] = None
+    columns = tables.method_columns(run)
+    assert list(columns) == ["full ranking", "beyond accuracy", "measured"]
+    width = sum(len(group) for group in columns.values())
+    cells = [row["cells"] for block in tables.methods(run, metrics) for row in block["rows"] if row["cells"]]
+    assert cells
+    assert {len(row) for row in cells} == {width}

@@ -157,7 +157,7 @@ def chosen(
         own = dict(tables.get(dataset, {}).get(method, {}))
         words = f"a function of ε and the bound on customers, chosen on {' and '.join(TUNED_SPECTRAL)}"
         if own:
-            words += f"; {', '.join(own)} tuned on validation of this set"
+            words += f"; {len(own)} of them tuned on validation of this set"
         here = "validation" if dataset in TUNED_SPECTRAL else "other set"
         source: Any = "private" if private else here
         return Chosen(settings=suited(epsilon, customers_bound) | own, source=source, words=words)

@@ -140,7 +140,8 @@ def bars(run: Json) -> Iterator[str]:
 
 def groups(run: Json) -> list[tuple[str, list[str]]]:
     """The big table: heading and methods of each block."""
-    together = ["federated", "without_order", "with_store"]
+    order = ["without_order"] if result(run["metrics"], "without_order") is not None else []
+    together = ["federated", *order, "with_store"]
     if run["privacy"]["epsilon"] is not None:
         together.append("no_noise")
     pooled = [f"centralized.{k}" for k in ("same", "ials", "ease", "itemknn", "userknn")]

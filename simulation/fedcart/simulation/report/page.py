@@ -78,7 +78,7 @@ def _context(run: Json) -> dict[str, Any]:
         "most_releases": facts.MOST_RELEASES,
         "measured": facts.measured(run),
         "examples": facts.examples(run),
-        "columns": tables.method_columns(),
+        "columns": tables.method_columns(run),
         "new_items": tables.methods(run, run["metrics"]),
         "all_items": tables.methods(run, run["metrics_all_items"]) if _has_repeats(run) else None,
         "best": None if best is None else name(run, best),

@@ -23,14 +23,19 @@ def methods(run: Json, metrics: Json) -> Table:
     ]
 
 
-def method_columns() -> dict[str, list[str]]:
-    """Column headings by group, in the order of a row's cells."""
+def method_columns(run: Json) -> dict[str, list[str]]:
+    """Column headings by group, in the order of a row's cells; those of sampled candidates where there are any."""
     return {
-        "sampled candidates": ["HR@10", "NDCG@10"],
+        **({"sampled candidates": ["HR@10", "NDCG@10"]} if _has_candidates(run) else {}),
         "full ranking": ["HR@10", "NDCG@10", "95 %", "mean of stores", "R@20", "MRR@10", "P@10", "F1@10"],
         "beyond accuracy": ["coverage", "novelty", "diversity"],
         "measured": ["customers"],
     }
+
+
+def _has_candidates(run: Json) -> bool:
+    listed = (method for _, block in groups(run) for method in block)
+    return any((result(run["metrics"], method) or {}).get("sampled") for method in listed)
 
 
 def _method(run: Json, metrics: Json, method: str) -> dict[str, Any]:
@@ -49,8 +54,7 @@ def _method(run: Json, metrics: Json, method: str) -> dict[str, Any]:
     low_high = (found["ci95"] or {}).get(METRIC)
     hr, ndcg, *others = (score(full.get(key)) for key in FULL)
     row["cells"] = [
-        score(sampled.get("hr@10")),
-        score(sampled.get(METRIC)),
+        *((score(sampled.get(key)) for key in ("hr@10", METRIC)) if _has_candidates(run) else ()),
         hr,
         ndcg,
         MISSING if low_high is None else f"{score(low_high[0])}–{score(low_high[1])}",
