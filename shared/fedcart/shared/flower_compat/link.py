@@ -24,6 +24,7 @@ from fedcart.shared.flower_compat import (
     set_message_id,
 )
 from fedcart.shared.flower_compat.grids import PullingGrid
+from fedcart.shared.flower_compat.joining import read_objects
 
 log = logging.getLogger("fedcart.link")
 
@@ -322,7 +323,6 @@ class LinkGrid(PullingGrid):
     def _whole(self, head: Message) -> Message | None:
         """The reply with its content; None while objects of it are on their way."""
         from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-        from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
         from flwr.supercore.object_store import NoObjectInStoreError
 
         root, store = head.metadata.message_id, self._state.object_store
@@ -342,7 +342,7 @@ class LinkGrid(PullingGrid):
             return head
         store.delete(root)  # from here on the bytes are held once
         try:
-            inflated = inflate_object_from_contents(root, contents)
+            inflated = read_objects(root, contents)
             if not isinstance(inflated, Message) or not inflated.has_content():
                 raise TypeError(f"a {type(inflated).__name__} where a reply with content is needed")
         except Exception as error:  # whatever a node sends must not stop the round
