@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from fedcart.shared import folders
 from fedcart.shared.errors import ConfigError, InputError
 from fedcart.shared.folders import new_folder, placed
 
@@ -76,3 +78,20 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for make in (new_folder(tmp_path / "file" / "a", "hint"), placed(tmp_path / "none" / "a")):
         with pytest.raises(InputError, match="cannot create"), make:
             pytest.fail("the block was entered")
+
+
+def test_a_disk_that_may_not_keep_a_new_folder_is_not_said_to_have_made_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(folders, "sync_directory", refuse)
+    with (
+        pytest.raises(InputError, match="it was made, and"),
+        new_folder(tmp_path / "a", "") as part,
+    ):
+        filled(part, "new")
+    assert (tmp_path / "a" / "file").read_text() == "new"
+    assert os.listdir(tmp_path) == ["a"]

@@ -28,7 +28,7 @@ def new_folder(directory: Path, hint: str) -> Iterator[Path]:
 
     Raises:
       ConfigError: `directory` holds something, now or when the block ends. Nothing was made.
-      InputError: it cannot be made.
+      InputError: it cannot be made; or it was, and its parent's disk refused to keep its name: the message says which.
     """
     refused = ConfigError(f"{directory} is not empty; nothing was made", hint)
     with named_failures(directory, "create"):
@@ -40,11 +40,12 @@ def new_folder(directory: Path, hint: str) -> Iterator[Path]:
         try:
             sync_directory(part)
             os.rename(part, directory)
-            sync_directory(directory.parent)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise refused from None
             raise InputError(f"{directory}: cannot create: {error.strerror}; nothing was made") from error
+        with named_failures(directory, "be sure of: it was made, and a loss of power may undo that"):
+            sync_directory(directory.parent)
 
 
 @contextmanager
