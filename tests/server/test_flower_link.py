@@ -13,6 +13,7 @@ import pytest
 import link_kit
 from fedcart.shared import flower_compat as fc
 from fedcart.shared.errors import ProtocolError
+from fedcart.shared.flower_compat import joining
 from fedcart.shared.flower_compat.fleet import Refused
 from fedcart.shared.flower_compat.link import LinkGrid
 
@@ -242,6 +243,20 @@ def test_a_reply_may_hold_whatever_it_holds_and_the_round_reads_it(served: link_
         ids = list(grid.push_messages([fc.Message(content(), node, "train", ttl=20)]))
         [reply] = collect(grid, ids).values()
     assert isinstance(reply.content["t"], fc.ConfigRecord)
+
+
+def test_a_message_of_a_few_bytes_that_names_arrays_without_end_is_let_go_of(
+    served: link_kit.Served, grid: LinkGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a store: what its coordinator sends must not fill the memory of the shop's own process."""
+    monkeypatch.setattr(joining, "MOST_BYTES", 1000)
+    node = served.node(served.member())
+    number = node.activate(15)
+    grid.push_messages([fc.Message(content(words=200), number, "train", ttl=20)])
+    with pytest.raises(ProtocolError, match="could not be read"):
+        node.pull()
+    assert node.pull() is None
+    node.close()
 
 
 def test_a_claim_is_one_reply_numbered_by_its_content() -> None:

@@ -13,6 +13,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 
 from fedcart.shared import flower_compat as fc
 from fedcart.shared.errors import ProtocolError
+from fedcart.shared.flower_compat import joining
 from fedcart.shared.flower_compat.joining import read_objects
 
 CHUNK = 5 << 20
@@ -60,7 +61,8 @@ def test_beside_a_replys_bytes_there_is_one_array() -> None:
 
 
 @pytest.mark.parametrize("part", ["most", "no chunk", "no such chunk"])
-def test_refuses_arrays_that_fill_the_memory_and_what_is_no_chunk(part: str) -> None:
+def test_refuses_arrays_that_fill_the_memory_and_what_is_no_chunk(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "MOST_BYTES", 10_000)
     root, contents = written({"x": np.zeros(4)})
     number = next(x for x, raw in contents.items() if raw.startswith(b"Array "))
     head, body = contents[number].split(b"\0", 1)
@@ -73,4 +75,4 @@ def test_refuses_arrays_that_fill_the_memory_and_what_is_no_chunk(part: str) -> 
         head = head.split(b" ")[0] + b" " + number.encode() + b" " + head.split(b" ")[2]
     contents[number] = head + b"\0" + json.dumps(about).encode()
     with pytest.raises(IndexError if part == "no such chunk" else ProtocolError):
-        read_objects(root, contents, most=10_000)
+        read_objects(root, contents)

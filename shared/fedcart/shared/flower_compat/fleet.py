@@ -33,7 +33,6 @@ from flwr.supercore.inflatable.inflatable_object import (
     iterate_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.interceptors.http.utils import add_headers
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufClientInterceptor, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -41,6 +40,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedcart.shared.errors import FedcartError, ProtocolError
 from fedcart.shared.flower_compat import Message, RecordDict, set_message_id
+from fedcart.shared.flower_compat.joining import read_objects
 
 SIGNATURE_HEADER = "fedcart-signature"
 """Hex signature of the store's identity over the hash of a reply; see `reply_bytes_to_sign`."""
@@ -180,7 +180,7 @@ class FleetLink:
         done = ConfirmMessageReceivedRequest(node=node, run_id=run_id, message_object_id=tree.object_id)
         _call("confirm-message-received", self._client.ConfirmMessageReceived, done)
         try:
-            inflated = inflate_object_from_contents(root.object_id, contents)
+            inflated = read_objects(root.object_id, contents)
         except Exception as error:
             raise ProtocolError(f"a message could not be read ({type(error).__name__}); it was not used") from None
         if not isinstance(inflated, RecordDict):

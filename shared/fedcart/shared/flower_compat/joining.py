@@ -1,6 +1,6 @@
-"""A reply from its objects' bytes, its arrays joined here: Flower's own reading holds each array's bytes three times.
+"""A message from its objects' bytes, its arrays joined here: Flower's own reading holds each array's bytes three times.
 
-Chunks go as soon as the last array that holds them is whole, so that beside a reply's bytes there is one array.
+Chunks go as soon as the last array that holds them is whole, so that beside a message's bytes there is one array.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from fedcart.shared.errors import ProtocolError
 from fedcart.shared.flower_compat import Array
 
 MOST_BYTES = 1 << 32
-"""Of a reply's arrays together. A few bytes can name one chunk a million times, and must not fill the memory."""
+"""Of a message's arrays together. A few bytes can name one chunk a million times, and must not fill the memory."""
 
 
-def read_objects(root: str, contents: dict[str, bytes], most: int = MOST_BYTES) -> Any:
+def read_objects(root: str, contents: dict[str, bytes]) -> Any:
     """The object that `root` numbers, as Flower's `inflate_object_from_contents` reads it.
 
     Args:
       contents: bytes of each object below it, by number; emptied on the way.
 
     Raises:
-      ProtocolError: arrays of more than `most` bytes, or of something that is no chunk.
+      ProtocolError: arrays of more than MOST_BYTES, or of something that is no chunk.
       Exception: Flower's own and Python's, where the bytes are no objects.
     """
     from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
     chunks = {number: _chunks(raw) for number, raw in contents.items() if raw.startswith(b"Array ")}
-    if sum(len(contents[chunk]) for parts in chunks.values() for chunk in parts) > most:
-        raise ProtocolError(f"a reply names arrays of more than {most} bytes; it was not used")
+    if sum(len(contents[chunk]) for parts in chunks.values() for chunk in parts) > MOST_BYTES:
+        raise ProtocolError(f"a message names arrays of more than {MOST_BYTES} bytes; it was not used")
     uses = Counter(chunk for parts in chunks.values() for chunk in set(parts))
     arrays: dict[str, Any] = {}
     for number, parts in chunks.items():
