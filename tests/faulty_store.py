@@ -1,7 +1,7 @@
 """One store's process with one fault: `python tests/faulty_store.py DIR FLOW TIME WHAT`.
 
-At the TIME-th question of a FLOW (keys, boxes, train, confirm, unmask) it dies by SIGKILL (kill), may write no more
-bytes to any file (disk), or sends each reply from then on twice and every older one again (replay), or signs them
+At the TIME-th question of a FLOW (keys, boxes, deliver, train, confirm, unmask) it dies by SIGKILL (kill), may write no
+more bytes to any file (disk), or sends each reply from then on twice and every older one again (replay), or signs them
 wrongly (forge). WHAT = clock+N or clock-N runs it whole N seconds off. Everything else is `fedcart store run`.
 """
 

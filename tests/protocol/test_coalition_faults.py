@@ -101,7 +101,7 @@ def finished(living: Coalition, place: Path, fault: str, began: float, training:
     check_ledgers(living, place)
 
 
-KILLS = [(flow, late) for late in (0, 35) for flow in ("keys", "boxes", "train", "confirm", "unmask")]
+KILLS = [(flow, late) for late in (0, 35) for flow in ("keys", "boxes", "deliver", "train", "confirm", "unmask")]
 
 
 @pytest.mark.parametrize(("flow", "late"), KILLS)
@@ -109,7 +109,7 @@ def test_a_store_killed_before_a_flow(living: Coalition, flow: str, late: int) -
     """Started again at once, or after its lease of 30 s."""
     began = time.monotonic()
     living.kill("west", signal.SIGTERM)
-    west = living.faulty_store("west", flow, "1" if flow in ("keys", "boxes") else "2", "kill")
+    west = living.faulty_store("west", flow, "1" if flow in ("keys", "boxes", "deliver") else "2", "kill")
     place = next_run(living)
     living.train(deadline=8)
     assert west.wait(200) == -signal.SIGKILL, living.log("west")[-2000:]
