@@ -5,8 +5,8 @@
 
 One store is the same learner on pooled data. `--set` changes hyper-parameters of every run, `--store-set` those of
 the runs over several stores only. `--validation` measures one training item of each customer (held out by seeded
-hash) and never the test items: for choosing settings. `--epsilon` (with --set local_steps=0) clips each customer's
-gradient to --clip and adds the noise of 10 stores of which 7 are certain, delta 1e-5.
+hash) and never the test items: for choosing settings. `--epsilon` takes the settings of private runs, clips each
+customer's gradient to --clip and adds the noise of 10 stores of which 7 are certain, delta 1e-5.
 Prints one JSON object: settings, figures, processor seconds. Run it with OMP_NUM_THREADS=1; the products are too small
 for more threads to help.
 """
@@ -38,6 +38,7 @@ from fedcart.shared.privacy.discrete_gaussian import add_discrete_gaussian
 from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.keystream import KEY_BYTES, Keystream
 from fedcart.shared.privacy.terms import PrivacyTerms, with_changes
+from fedcart.simulation import defaults
 from fedcart.simulation.config import Config, DataConfig, StoresConfig
 from fedcart.simulation.evaluate import Ranking, join, rank
 from fedcart.simulation.held_out import HeldOut
@@ -156,7 +157,8 @@ def main() -> None:
     given = parser.parse_args()
     runs = {}
     for count in map(int, given.stores.split(",")):
-        settings = {**pairs(given.set), **(pairs(given.store_set) if count > 1 else {})}
+        private = {} if given.epsilon is None else defaults.settings(given.data, given.learner, private=True)
+        settings = {**private, **pairs(given.set), **(pairs(given.store_set) if count > 1 else {})}
         learner = build_learner(given.learner, settings)
         cut, catalogue = parts_of(given.data, count, given.seed, given.validation)
         terms = None
