@@ -213,6 +213,26 @@ def test_an_answer_is_not_used_where_the_clock_is_far_off(tmp_path: Path, monkey
     assert coordinator_calls.clock_off_s("") == coordinator_calls.clock_off_s("no date") == 0.0
 
 
+def test_a_store_that_was_suspended_is_let_in_again_by_the_server_that_runs(tmp_path: Path) -> None:
+    with served(tmp_path) as (folder, service):
+        [path] = folder.invite(["north"], tmp_path)
+        files, place = MemberFiles(create_store(tmp_path / "north")[0]), str(folder.directory)
+        coordinator_calls.pin_coordinator(files.policy_file, Invitation.load(path).coordinator_key)
+        coordinator_calls.join(files, Invitation.load(path))
+        store = StoreProcess(files.folder.directory, look_s=0.2)
+        store.start()
+        try:
+            assert until(lambda: store.state.online)
+            assert run(["coalition", "set", place, "north", "suspended"]) == 0
+            service.sync_members()
+            assert until(lambda: "401" in store.state.trouble)
+            assert run(["coalition", "set", place, "north", "joined"]) == 0
+            service.sync_members()
+            assert until(lambda: store.state.online)
+        finally:
+            store.stop()
+
+
 def policy(**trust: object) -> Policy:
     return Policy(limits=Limits(epsilon_total=8.0), trust=Coordination(**trust))  # type: ignore[arg-type]
 

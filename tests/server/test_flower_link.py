@@ -259,6 +259,28 @@ def test_a_message_of_a_few_bytes_that_names_arrays_without_end_is_let_go_of(
     node.close()
 
 
+def test_who_was_removed_can_be_let_in_again(served: link_kit.Served, grid: LinkGrid) -> None:
+    """As a node of another number: what was sent to the old one is none of its."""
+    key = served.member()
+    node, public = served.node(key), link_kit.public_pem(key)
+    before = node.activate(15)
+    old = list(grid.push_messages([fc.Message(content(), before, "train", ttl=20)]))
+    served.link.remove_member(public)
+    with pytest.raises(Refused):
+        node.pull()
+    served.link.add_member(public)
+    after = node.activate(15)
+    assert after != before
+    assert after in grid.get_node_ids()
+    assert before not in grid.get_node_ids()
+    assert node.pull() is None
+    grid.push_messages([fc.Message(content(), after, "train", ttl=20)])
+    assert node.pull(5) is not None
+    [reply] = collect(grid, old).values()
+    assert fc.error_name(reply.error) == "NodeUnavailable"
+    node.close()
+
+
 def test_a_claim_is_one_reply_numbered_by_its_content() -> None:
     from flwr.proto.fleet_pb2 import PushMessagesRequest
 

@@ -118,7 +118,9 @@ class Link:
         self._waiting: dict[int, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
 
     def add_member(self, public_key: bytes) -> int:
-        """Let the holder of a node key in; its node's number. In the grid, nodes keep the order of their adding.
+        """Let the holder of a node key in; its node's number, another one after each removal.
+
+        In the grid, nodes keep the order of their adding.
 
         Args:
           public_key: PEM of a P-384 key.
@@ -126,6 +128,8 @@ class Link:
         from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
 
         if public_key not in self._nodes:
+            # Flower keeps the key of a node that it deleted, and would never let its holder in again.
+            self._state.node_public_key_to_node_id.pop(public_key, None)
             made = self._state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public_key, 0)
             self._nodes[public_key] = int(made)
         return self._nodes[public_key]
