@@ -71,3 +71,6 @@ def test_the_front_object_loads_only_when_it_is_asked_for() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
     code = "import sys; from fedcart.client import Store; print(*sorted({'flwr', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+    code = "from fedcart.client import Store, StoreProcess; print(Store.__name__, StoreProcess.__name__)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["Store", "StoreProcess"]

@@ -29,7 +29,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.cli import run
 from fedcart.shared.errors import ConfigError, InputError, PrivacyRefused, ProtocolError
 from fedcart.shared.invitation import Invitation
-from fedcart.shared.json_log import JsonLines
+from fedcart.shared.json_log import JsonLines, TextLines
 from fedcart.shared.ledger.ledger import Ledger
 
 PARTS = ("client", "server", "shared")
@@ -64,6 +64,14 @@ def test_a_json_line_holds_what_the_program_says_and_nothing_that_was_filled_in(
         record = logging.LogRecord("fedcart.x", logging.ERROR, "x.py", 1, "it failed", (), sys.exc_info())
     assert "4711" not in JsonLines().format(record)
     assert json.loads(JsonLines().format(record))["error"] == "ValueError"
+
+
+def test_a_line_of_text_says_what_a_round_came_to() -> None:
+    record = logging.LogRecord("fedcart.rounds", logging.INFO, "x.py", 1, "round", (), None)
+    assert TextLines("%(name)s %(message)s").format(record) == "fedcart.rounds round"
+    record.__dict__.update(round=0, rounds=5, stores=4, failures={"NoReply": 1})
+    line = "fedcart.rounds round round=0 rounds=5 stores=4 failures={'NoReply': 1}"
+    assert TextLines("%(name)s %(message)s").format(record) == line
 
 
 def test_no_message_is_put_together_before_it_is_logged() -> None:

@@ -1,8 +1,8 @@
-"""Logs as JSON lines without ids or values: for machines that collect them.
+"""Logs as JSON lines without ids or values, for machines that collect them; and as text, for people beside them.
 
-A line holds what the program says by itself (level, part, the message's template, an error's class) and, of a record's
-fields, the counts and words listed here. Whatever was filled into a message (a name, a number of a node, an error's
-text) stays out: it could quote a row or name a store. The text log on the same machine has it.
+A line of JSON holds what the program says by itself (level, part, the message's template, an error's class) and, of a
+record's fields, the counts and words listed here. Whatever was filled into a message (a name, a number of a node, an
+error's text) stays out: it could quote a row or name a store. The text log on the same machine has it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,15 @@ class JsonLines(logging.Formatter):
         return json.dumps(told)
 
 
+class TextLines(logging.Formatter):
+    """A format for people, and after it the fields of a record that has them: `round round=0 rounds=5 …`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, and its traceback where it has one."""
+        told = [f"{name}={getattr(record, name)}" for name in FIELDS if hasattr(record, name)]
+        return " ".join([super().format(record), *told])
+
+
 def template(record: logging.LogRecord) -> str:
     """The message before anything was filled in; a record of nothing but an error is called `error`, and one whose
     message was put together before it was logged is called by its module."""
@@ -61,6 +70,6 @@ def log_to_stderr(kind: str, text: str) -> None:
       kind: `json`, or `text` of the format `text`.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if kind == "json" else logging.Formatter(text))
+    handler.setFormatter(JsonLines() if kind == "json" else TextLines(text))
     logging.basicConfig(handlers=[handler])
     logging.getLogger("fedcart").setLevel(logging.INFO)
