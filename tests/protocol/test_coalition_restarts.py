@@ -20,6 +20,8 @@ from fedcart.server.checkpoint import read_lines
 from fedcart.shared.agreement import Agreement
 
 ROUNDS = int(os.environ.get("FEDCART_SOAK_ROUNDS", "40"))
+TRIES = max(60, ROUNDS // 2)
+"""That the plan pays for. One fails when two stores are away at once: 58 in 248 rounds."""
 READY = "ready for plan"
 PAUSE_S = (3.0, 15.0)
 """Between two kills, evenly drawn, from when the last one killed has read its data: it is not in the sums by then."""
@@ -33,9 +35,9 @@ def ended(process: subprocess.Popen[str], seconds: float) -> bool:
 @pytest.mark.slow
 def test_stores_that_are_killed_at_random_lose_no_charge(tmp_path: Path) -> None:
     coalition, chance = Coalition(tmp_path), random.Random(7)
-    plan = PLAN.replace("sweeps = 8", f"sweeps = {ROUNDS - 1}").replace("attempts = 3", "attempts = 60")
+    plan = PLAN.replace("sweeps = 8", f"sweeps = {ROUNDS - 1}").replace("attempts = 3", f"attempts = {TRIES}")
     try:
-        place = coalition.begin(plan=plan, attempts=60)
+        place = coalition.begin(plan=plan, attempts=TRIES)
         rounds = len(Agreement.open(place).rounds)
         began, kills, stops = time.monotonic(), 0, 0
         training = coalition.train(deadline=12)

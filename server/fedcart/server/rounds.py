@@ -107,7 +107,7 @@ def _round(
                 witness.send(list(witness.uploaded), f"{round_.index}.{attempt}")
             used, attempt = used + 1, attempt + 1
             if used >= agreement.plan.attempts:
-                raise
+                raise RoundFailed(failed.message, _no_try_left(agreement.plan.attempts, failed.hint)) from None
             log.warning("%s; trying again", failed.message)
     _refuse_overflow(round_, outcome)
     state = agreement.learner.update(state, round_, values(round_, outcome))
@@ -153,6 +153,14 @@ def _wait_for_nodes(grid: Grid, participants: int, deadline_s: float) -> list[in
     if len(nodes) > participants:
         raise ProtocolError(f"{len(nodes)} nodes joined a plan for {participants} stores; nothing was sent")
     return nodes
+
+
+def _no_try_left(attempts: int, hint: str | None) -> str:
+    """Run again by hand, a round starts at its first try: stores that were charged for it refuse it."""
+    return (
+        f"{hint}; the plan's {attempts - 1} repeats of the whole run are used up: where stores refuse because they were "
+        "charged for a try before, only another plan goes on"
+    )
 
 
 def _failed(round_: Round, outcome: Outcome, least: int, participants: int) -> RoundFailed:
