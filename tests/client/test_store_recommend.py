@@ -462,7 +462,9 @@ def test_whoever_opted_out_moves_no_rate_no_popularity_and_no_figure(tmp_path: P
         bare.model = dataclasses.replace(model, state=State(public))
         listed = bare.for_customer("new", 8)
         assert listed.source == "store popularity"
-        return repeat_rates(view), [(one.item, one.score) for one in listed.items], store.evaluate(12 * DAY)
+        lists = [store.recommend("c1", 8, repeats="always"), listed]  # c1 has items that go with z's
+        shown = [[(one.item, one.score) for one in found.items] for found in lists]
+        return repeat_rates(view), shown, store.evaluate(12 * DAY)
 
     people = tmp_path / "plain"
     people.mkdir()

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, PrivacyRefused
 from fedcart.shared.learners.base import Round
 from fedcart.shared.plan import Plan, build_learner, exact
@@ -33,8 +32,8 @@ from fedcart.shared.privacy.grid import grid, share_variance
 from fedcart.shared.privacy.quantise import quantise
 from fedcart.shared.privacy.release import Release
 from fedcart.shared.privacy.terms import Bound, PrivacyTerms
+from policy_kit import CATALOGUE, plan
 
-CATALOGUE = Catalogue(("a", "b", "c"), "given", {"price": np.array([1.0, 2.5, np.nan])})
 ROUNDS = (
     Round(0, "first", (Release(name="a", shape=(3,)),)),
     Round(1, "then", (Release(name="b", shape=(3, 2), kind="cross"), Release(name="c", shape=(6,), kind="outer"))),
@@ -258,34 +257,23 @@ def private_plan(learner: str = "popularity", trust: str = "distributed", **chan
     settings = {"local_steps": 0, "server_optimizer": "adam"} if learner in ("mf", "ncf") else {}
     made = build_learner(learner, settings)
     cohort = {"colluders": 1, "min_survivors": 4} if trust == "distributed" else {}
-    given = {
-        "catalogue_hash": CATALOGUE.hash,
-        "catalogue_source": "given",
-        "as_of": None,
-        "participants": 5,
-        "learner": learner,
-        "hyper_parameters": settings,
-        "trust": trust,
-        "privacy": PrivacyTerms(epsilon=4.0, delta=1e-5, bounds=made.bounds(), **cohort),
-        "customers_bound": 100,
-        "seed": 0,
-    }
-    return Plan(**{**given, **changes})
+    privacy = PrivacyTerms(epsilon=4.0, delta=1e-5, bounds=made.bounds(), **cohort)
+    return plan(learner=learner, trust=trust, **{"hyper_parameters": settings, "privacy": privacy, **changes})
 
 
 @pytest.mark.parametrize("learner", ["popularity", "gram", "als", "mf"])
 @pytest.mark.parametrize("trust", ["local", "distributed"])
 def test_every_learner_has_private_rounds_that_a_saved_plan_keeps(tmp_path, learner, trust):
-    plan = private_plan(learner, trust)
-    plan.save(tmp_path / "plan.json", CATALOGUE)
+    made = private_plan(learner, trust)
+    made.save(tmp_path / "plan.json", CATALOGUE)
     loaded = Plan.load(tmp_path / "plan.json")
-    assert loaded.rounds(CATALOGUE) == plan.rounds(CATALOGUE)
-    assert loaded.document(CATALOGUE) == plan.document(CATALOGUE)
+    assert loaded.rounds(CATALOGUE) == made.rounds(CATALOGUE)
+    assert loaded.document(CATALOGUE) == made.document(CATALOGUE)
     honest = 3 if trust == "distributed" else 1
     assert loaded.honest == honest
     assert 0.98 * 4 <= epsilon(run_rho(loaded.rounds(CATALOGUE), honest, 1), 1e-5) <= 4
     listed = json.loads((tmp_path / "plan.json").read_bytes())["rounds"][0]["releases"][0]
-    first = plan.rounds(CATALOGUE)[0].releases[0]
+    first = made.rounds(CATALOGUE)[0].releases[0]
     assert listed["variance"] == str(share_variance(first, honest))
     assert listed["sensitivity"] == grid(first).sensitivity
 

@@ -157,8 +157,9 @@ def _wait_for_nodes(grid: Grid, participants: int, deadline_s: float) -> list[in
 
 def _no_try_left(attempts: int, hint: str | None) -> str:
     """Run again by hand, a round starts at its first try: stores that were charged for it refuse it."""
+    again = hint or "run again to go on from there"
     return (
-        f"{hint}; the plan's {attempts - 1} repeats of the whole run are used up: where stores refuse because they "
+        f"{again}; the plan's {attempts - 1} repeats of the whole run are used up: where stores refuse because they "
         "were charged for a try before, only another plan goes on"
     )
 

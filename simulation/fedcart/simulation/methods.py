@@ -16,13 +16,13 @@ import numpy as np
 from fedcart.client.held_out import write_held_out
 from fedcart.client.local_table import MappedTable
 from fedcart.client.records import LOCAL, RECORDS, write_records
-from fedcart.server.checkpoint import load_checkpoint, read_lines
+from fedcart.server.checkpoint import Checkpoint, load_checkpoint, read_lines
 from fedcart.shared import metrics
 from fedcart.shared.canonical import content_hash
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import FedcartError
 from fedcart.shared.evaluation import METRICS, FederatedMetrics
-from fedcart.shared.learners.base import Learner, Scorer
+from fedcart.shared.learners.base import Learner
 from fedcart.shared.learners.memory import MemoryCustomers, run_rounds
 from fedcart.shared.learners.store_cooccurrences import beside_store
 from fedcart.shared.plan import Plan
@@ -109,12 +109,12 @@ class Trainings:
 
     def with_store(self) -> Ranking:
         """The coalition's model with each store's own co-occurrences beside it: what a store can serve."""
-        rankings, start, stores = [], 0, by_store(self.split, self.partition)
+        rankings, checkpoint = [], self._finished()
+        scorer, offsets = self.learner.scorer(checkpoint.state, self.catalogue), self.partition.offsets
+        stores = by_store(self.split, self.partition)
         for number, part in enumerate(stores, 1):
-            stop = start + part.train.customers
-            scorer, local = self._model(self.learner, start, stop)
+            local = self._local(checkpoint, int(offsets[number - 1]), int(offsets[number]))
             rankings.append(rank(beside_store(scorer, part.train), part, local))
-            start = stop
             self.progress.step(number, len(stores))
         return join(rankings)
 
@@ -193,17 +193,21 @@ class Trainings:
         learner: Learner | None = None,
     ) -> Ranking:
         """Rank with the coalition's model and the stores' own rows after the last finished round."""
-        scorer, local = self._model(learner or self.learner, 0, self.split.train.customers)
-        return rank(scorer, split, local, progress)
+        checkpoint = self._finished()
+        local = self._local(checkpoint, 0, self.split.train.customers)
+        return rank((learner or self.learner).scorer(checkpoint.state, self.catalogue), split, local, progress)
 
-    def _model(self, learner: Learner, start: int, stop: int) -> tuple[Scorer, MappedTable]:
-        """The coalition's model and the own rows of customers start..stop - 1, after the last finished round."""
+    def _finished(self) -> Checkpoint:
+        """The last finished round's."""
         checkpoint = load_checkpoint(self.coalition, self.plan_hash)
         if checkpoint is None:
             raise FedcartError(f"{self.coalition}: no round has finished; nothing was ranked")
+        return checkpoint
+
+    def _local(self, checkpoint: Checkpoint, start: int, stop: int) -> MappedTable:
+        """The own rows of customers start..stop - 1 after the checkpoint's round."""
         rows = str(self.coalition / RECORDS / LOCAL)
-        local = MappedTable(rows, start, stop, self.split.train.customers, checkpoint.round_index + 1)
-        return learner.scorer(checkpoint.state, self.catalogue), local
+        return MappedTable(rows, start, stop, self.split.train.customers, checkpoint.round_index + 1)
 
     def _round_ended(self, record: logging.LogRecord) -> None:
         fields = record.__dict__

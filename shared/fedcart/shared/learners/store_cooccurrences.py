@@ -43,14 +43,14 @@ class StoreCooccurrences:
     weights: Float32Array
 
     @classmethod
-    def of(cls, histories: Histories) -> StoreCooccurrences:
+    def of(cls, histories: Histories, regularization: float = REGULARIZATION) -> StoreCooccurrences:
         """Learn from a store's customers, those who had no item included."""
         had = np.bincount(histories.items, minlength=histories.items_total)
         most = np.argsort(-had, kind="stable")[:MOST_ITEMS]
         items = np.sort(most[had[most] > 0])
         rows = _matrix(histories)[:, items]
         gram = np.asarray((rows.T @ rows).toarray(), np.float64)
-        return cls(items, ease(gram, REGULARIZATION).astype(np.float32) if len(items) else np.zeros((0, 0), np.float32))
+        return cls(items, ease(gram, regularization).astype(np.float32) if len(items) else np.zeros((0, 0), np.float32))
 
     def score(self, histories: Histories) -> Float32Array:
         """[customers, items of the catalogue] what EASE predicts; 0 for items that the store's customers never had."""
@@ -61,16 +61,17 @@ class StoreCooccurrences:
 
 @dataclass(frozen=True)
 class BesideStore:
-    """A model's scores, spread 1 over the items that the customer has not had, plus WEIGHT x the store's own."""
+    """A model's scores, spread 1 over the items that the customer has not had, plus weight x the store's own."""
 
     scorer: Scorer
     store: StoreCooccurrences
+    weight: float = WEIGHT
 
     def score(self, block: Block, local: LocalTable | None) -> Float32Array:
         """[block customers, items]; the model's own order where the store's customers say nothing. -inf stays."""
         scores = np.array(self.scorer.score(block, local), np.float32)
         scores /= spread(scores, block.histories)[:, None]
-        scores += np.float32(WEIGHT) * self.store.score(block.histories)
+        scores += np.float32(self.weight) * self.store.score(block.histories)
         return scores
 
 

@@ -51,7 +51,7 @@ GRADIENT_NUMBERS = 1 << 22
 """Numbers in the gradients of one block of customers."""
 MOST_DIM = 4096
 """Numbers an item and customer at most: a mistyped width is refused before tables of it are filled."""
-WORDS = ("embedding_dim", "negatives", "steps_per_epoch", "round_count", "customer_steps")
+WORDS = ("negatives", "steps_per_epoch", "round_count", "customer_steps")
 RATES = ("learning_rate", "customer_learning_rate", "server_learning_rate", "fold_in_learning_rate")
 LIMITS: Limits = {
     **dict.fromkeys(WORDS, (1, math.inf)),
