@@ -111,6 +111,24 @@ def test_no_directory_and_no_ledgers_are_bad_input(audit: Audit, tmp_path: Path,
         assert "nothing was audited" in answer.err
 
 
+@pytest.mark.parametrize("verb", ["verify", "budget"])
+@pytest.mark.parametrize(("name", "beside"), [("rounds.jsonl", "plan.json"), ("receipts.jsonl", "pins.json")])
+def test_what_a_coordinator_keeps_is_no_damaged_ledger(
+    audit: Audit, tmp_path: Path, verb: str, name: str, beside: str
+) -> None:
+    (tmp_path / name).write_text('{"round": 0, "stores": 5}\n')
+    assert audit(verb, tmp_path).code == 4  # by its name alone it would be a ledger
+    (tmp_path / beside).write_text("{}")
+    answer = audit(verb, tmp_path)
+    assert (answer.code, answer.out) == (2, "")
+    assert "what a coordinator keeps of a plan" in answer.err
+    assert f"fedcart audit transcript {tmp_path}" in answer.err
+    two_stores(tmp_path)
+    document = audit("verify", tmp_path, "--json").document
+    assert [one["ledger"] for one in document["ledgers"]] == [MINE, THEIRS]
+    assert document["foreign"] == sorted([beside, name])
+
+
 def test_a_runs_folder_and_its_ledger_folder_are_the_same(audit: Audit, tmp_path: Path) -> None:
     two_stores(tmp_path / "ledger")
     assert audit("verify", tmp_path).out == audit("verify", tmp_path / "ledger").out
