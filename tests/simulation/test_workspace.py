@@ -340,3 +340,12 @@ def test_a_configuration_is_its_owners_alone_since_a_database_url_may_hold_a_pas
     finally:
         os.umask(before)
     assert (tmp_path / "run" / "config.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_run_that_goes_on_takes_its_configuration_from_all_but_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "config.json"
+    Workspace(path.parent, CONFIG)
+    path.chmod(0o644)
+    written = path.read_bytes()
+    Workspace(path.parent, CONFIG)
+    assert (path.stat().st_mode & 0o777, path.read_bytes()) == (0o600, written)

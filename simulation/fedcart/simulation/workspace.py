@@ -70,6 +70,7 @@ class Workspace:
         if path.exists():
             before = read_json(path)
             if before == config:
+                path.chmod(0o600)  # one that was begun before these files were private
                 return
             if self._holds_results():
                 if without_contents(before) == without_contents(config):
