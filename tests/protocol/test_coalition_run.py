@@ -28,6 +28,7 @@ from fedcart.client.records import open_records
 from fedcart.client.store import Store
 from fedcart.client.store_folder import StoreFolder, create_store
 from fedcart.client.store_process import StoreProcess, check_roster, known_keys
+from fedcart.client.uplink import StoreNode
 from fedcart.server.checkpoint import read_lines
 from fedcart.server.coalition.control import question
 from fedcart.server.coalition.folder import CoalitionFolder
@@ -231,6 +232,39 @@ def test_a_store_that_was_suspended_is_let_in_again_by_the_server_that_runs(tmp_
             assert until(lambda: store.state.online)
         finally:
             store.stop()
+
+
+@pytest.mark.parametrize("where", ["in its look for a plan", "in its node"])
+def test_an_error_that_nobody_expected_ends_store_run_with_its_traceback_in_the_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    where: str,
+) -> None:
+    def unexpected(*_: object) -> None:
+        raise KeyError("customer 1234")
+
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of pytest stay
+    with served(tmp_path) as (folder, _):
+        [path] = folder.invite(["north"], tmp_path)
+        files = MemberFiles(create_store(tmp_path / "north")[0])
+        coordinator_calls.pin_coordinator(files.policy_file, Invitation.load(path).coordinator_key)
+        coordinator_calls.join(files, Invitation.load(path))
+        of = (StoreProcess, "_look_for_plan") if where == "in its look for a plan" else (StoreNode, "_activate")
+        monkeypatch.setattr(*of, unexpected)
+        store = StoreProcess(files.folder.directory, look_s=0.1)
+        store.start()
+        assert until(lambda: store.state.ended)
+        assert (store.state.online, store.state.trouble) == (False, "ended by KeyError")
+        store.stop()
+        caplog.clear()
+        assert run(["store", "run", "--dir", str(files.folder.directory)]) == 1
+    assert "Traceback" in caplog.text
+    assert "in unexpected" in caplog.text
+    told = capsys.readouterr().err
+    assert "the store was ended by KeyError" in told
+    assert "1234" not in told.split("fedcart: error:")[1]
 
 
 def policy(**trust: object) -> Policy:

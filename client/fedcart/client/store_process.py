@@ -6,6 +6,8 @@ whatever comes from the coordinator is checked against them.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable
@@ -57,7 +59,7 @@ class StoreProcess:
         membership, self._identity = self._files.membership(), self._files.folder.identity()
         key, authority = load_node_key(self._files.node_key), membership.authority.encode()
         self._make_ready, self._coalition = ready, membership.coalition
-        self._look_s, self._trouble = look_s, ""
+        self._look_s, self._trouble, self._ended = look_s, "", ""
         self._shown, self._ready, self._modelled = "", "", ""
         self._masks: tuple[str, StoreMasks] | None = None
         self._masks_lock = threading.Lock()
@@ -72,8 +74,9 @@ class StoreProcess:
 
     @property
     def state(self) -> NodeState:
-        """The node's."""
-        return self._node.state
+        """The node's; of a store that an error ended, with the reason."""
+        found = self._node.state
+        return dataclasses.replace(found, online=False, ended=True, trouble=self._ended) if self._ended else found
 
     @property
     def plan(self) -> str:
@@ -81,9 +84,9 @@ class StoreProcess:
         return self._ready
 
     def start(self) -> None:
-        """Run in background threads."""
+        """Run in background threads; `state` says when an error ended them."""
         self._stop.clear()
-        self._thread = threading.Thread(target=self.run, args=(self._stop,), name="fedcart-plans", daemon=True)
+        self._thread = threading.Thread(target=self._alone, name="fedcart-plans", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -93,10 +96,14 @@ class StoreProcess:
             self._thread.join(60)
 
     def run(self, stop: threading.Event) -> None:
-        """Take part until told to stop."""
+        """Take part until told to stop.
+
+        Raises:
+          FedcartError: an error that nobody expected ended it; the log has its traceback.
+        """
         self._node.start()
         try:
-            while True:
+            while not self._node.state.ended:
                 try:
                     self._look_for_plan()
                     self._trouble = ""
@@ -104,14 +111,26 @@ class StoreProcess:
                     if error.message != self._trouble:
                         log.error("%s", error)
                     self._trouble = error.message
+                except Exception as error:
+                    log.exception("the store ended")
+                    self._ended = f"ended by {type(error).__name__}"
+                    break
                 if stop.wait(self._look_s):
                     return
+            raise FedcartError(
+                f"the store was {self.state.trouble}; its text log has the traceback", "please report it"
+            )
         finally:
             self._node.stop()
             with self._masks_lock:
                 if self._masks is not None:
                     self._masks[1].close()
                 self._masks = None
+
+    def _alone(self) -> None:
+        """Run in a thread that nobody waits for: what ended it is in `state`."""
+        with contextlib.suppress(FedcartError):
+            self.run(self._stop)
 
     # --- plans
 

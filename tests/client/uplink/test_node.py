@@ -13,9 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.proto.fleet_pb2 import PullMessagesResponse
+from flwr.proto.message_pb2 import Message as ProtoMessage
 
 import link_kit
 from fedcart.client.uplink import StoreNode, create_node_key, load_node_key
+from fedcart.client.uplink import node as node_module
 from fedcart.server.listener import Guard, Listener, server_context
 from fedcart.server.tls_files import SERVER, SERVER_KEY, make_server
 from fedcart.shared import flower_compat as fc
@@ -119,6 +122,51 @@ def test_an_error_leaves_as_its_class_and_a_flow_that_nobody_wrote_too(served: l
             error = ask(grid, number_of(served, key), flow).error
             assert "1234" not in (error.reason or "")
             assert (error.reason or "").isidentifier()
+
+
+def unexpected(*_: object) -> None:
+    raise KeyError("customer 1234")
+
+
+def test_an_error_that_nobody_expected_ends_the_node_and_is_in_its_log(
+    served: link_kit.Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fleet.FleetLink, "pull", unexpected)
+    key = served.member()
+    with running(served, key) as node:
+        assert until(lambda: node.state.ended)
+        assert (node.state.online, node.state.trouble) == (False, "ended by KeyError")
+    assert "Traceback" in caplog.text
+    assert "in unexpected" in caplog.text
+    alone = StoreNode(lambda: served.node(key), echo_app(), {})
+    with pytest.raises(KeyError):
+        alone.run(threading.Event())
+
+
+@pytest.mark.parametrize("fault", ["a message without its tree", "a full disk", "a heartbeat that fails"])
+def test_what_can_be_tried_again_ends_no_node(
+    served: link_kit.Served,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+) -> None:
+    key, grid, memory = served.member(), served.link.start_run(), tmp_path / "node.json"
+    with monkeypatch.context() as patch:
+        if fault == "a full disk":
+            memory = tmp_path / "no such folder" / "node.json"
+        elif fault == "a heartbeat that fails":
+            patch.setattr(node_module, "BEATS", 100)
+            patch.setattr(fleet.FleetLink, "heartbeat", unexpected)
+        else:
+            answer = PullMessagesResponse(messages_list=[ProtoMessage()])
+            patch.setattr(fleet.FleetHttpClient, "PullMessages", lambda *_: answer)
+        said = {"a full disk": "back when its lease", "a heartbeat that fails": "heartbeat was not sent"}
+        with running(served, key, memory) as node:
+            assert until(lambda: said.get(fault, "could not be read") in caplog.text)
+            patch.undo()
+            assert ask(grid, number_of(served, key), "echo", "still here").content["c"]["said"] == "still here"
+            assert not node.state.ended
 
 
 def test_a_store_that_was_killed_is_back_at_once(served: link_kit.Served, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 It never loads code that it is sent, opens no port, sets no signal handler and never ends the process: it can live in a
 thread of the partner's own service. Whatever fails between here and the coordinator is tried again until the message's
-deadline; what fails in the app leaves as the class of its error, never its text.
+deadline; what fails in the app leaves as the class of its error, never its text. An error that nobody expected ends the
+node, and is in the log with its traceback.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcart.shared.errors import FedcartError, ProtocolError
+from fedcart.shared.errors import FedcartError, InputError, ProtocolError
 from fedcart.shared.flower_compat import RAISED, ClientApp, Context, Error, Message, RecordDict, UserConfig
 from fedcart.shared.flower_compat.fleet import FleetLink, Refused, Unreachable
 from fedcart.shared.storage import replace_bytes
@@ -42,12 +44,14 @@ class NodeState:
       trouble: why not; empty when all is well.
       answered: messages answered so far.
       last_message: seconds since 1970 of the last one; None before the first.
+      ended: whether an error that nobody expected ended the node.
     """
 
     online: bool = False
     trouble: str = "not started"
     answered: int = 0
     last_message: float | None = None
+    ended: bool = False
 
 
 class StoreNode:
@@ -104,7 +108,7 @@ class StoreNode:
         if self._thread is not None and self._thread.is_alive():
             raise FedcartError("the node runs already; nothing was started")
         self._stop.clear()
-        self._thread = threading.Thread(target=self.run, args=(self._stop,), name="fedcart-store", daemon=True)
+        self._thread = threading.Thread(target=self._alone, name="fedcart-store", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> bool:
@@ -116,7 +120,25 @@ class StoreNode:
         return True
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. Raises nothing that the coordinator or the network causes."""
+        """Work until `stop` is set.
+
+        Raises:
+          Exception: what nobody expected, after it was logged; nothing that the coordinator or the network causes.
+        """
+        try:
+            self._work(stop)
+        except Exception as error:
+            log.exception("the node ended")
+            self._note(online=False, ended=True, trouble=f"ended by {type(error).__name__}")
+            raise
+        self._note(online=False, trouble="stopped")
+
+    def _alone(self) -> None:
+        """Run in a thread that nobody waits for: what ended it is in `state`."""
+        with contextlib.suppress(Exception):
+            self.run(self._stop)
+
+    def _work(self, stop: threading.Event) -> None:
         wait = FIRST_WAIT_S
         while not stop.is_set():
             link = self._connect()
@@ -124,13 +146,12 @@ class StoreNode:
                 self._activate(link)
                 wait = FIRST_WAIT_S
                 self._serve(link, stop)
-            except (Unreachable, Refused) as error:
+            except FedcartError as error:
                 self._troubled(error)
                 stop.wait(wait)
                 wait = min(2 * wait, LONGEST_WAIT_S)
             finally:
                 link.close()
-        self._note(online=False, trouble="stopped")
 
     # --- coming and staying online
 
@@ -207,6 +228,10 @@ class StoreNode:
                 log.warning("%s", error.message)
                 lost.set()
                 return
+            except Exception:
+                lost.set()  # without heartbeats it would stay here, and be asked nothing
+                log.exception("a heartbeat was not sent")
+                return
 
     # --- one message
 
@@ -257,8 +282,12 @@ class StoreNode:
             return None
 
     def _remember(self, node: int) -> None:
-        if self._memory is not None:
+        if self._memory is None:
+            return
+        try:
             replace_bytes(self._memory, json.dumps({"node": node}).encode())
+        except InputError as error:  # a full disk
+            log.warning("%s; if this node is killed it is back when its lease has run out", error.message)
 
     def _troubled(self, error: FedcartError) -> None:
         if self.state.trouble != error.message:

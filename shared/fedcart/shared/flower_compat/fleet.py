@@ -166,7 +166,10 @@ class FleetLink:
         response = _call("pull-messages", self._client.PullMessages, PullMessagesRequest(node=node))
         if not response.messages_list:
             return None
-        head, tree = message_from_proto(response.messages_list[0]), response.message_object_trees[0]
+        try:
+            head, tree = message_from_proto(response.messages_list[0]), response.message_object_trees[0]
+        except Exception as error:  # as many as there are ways to write a bad one
+            raise ProtocolError(f"a message could not be read ({type(error).__name__}); it was not used") from None
         run_id, contents = head.metadata.run_id, {}
         if len(tree.children) != 1:
             raise ProtocolError("a message came without content; it was not used")
@@ -259,7 +262,7 @@ def _call(name: str, call: Callable[[Any], T], request: Any) -> T:
         if status in (429, 502, 503, 504):
             raise Unreachable(f"the coordinator is not ready for {name} (status {status})") from None
         raise Refused(name, status, clock_off_s(error.response.headers.get("date"))) from None
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise Unreachable(f"the coordinator could not be reached for {name} ({type(error).__name__})") from None
     except ValueError as error:
         raise Unreachable(f"the answer to {name} could not be read ({type(error).__name__})") from None
