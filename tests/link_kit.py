@@ -47,7 +47,8 @@ def served(directory: Path, doors: dict[str, Door] | None = None) -> Iterator[Se
     make_server(directory, ["127.0.0.1", "localhost"])
     link, members = Link(), Members()
     context = server_context(directory / SERVER, directory / SERVER_KEY)
-    listener = Listener(Guard(link.app, members, doors, link.wait_for_message), "127.0.0.1", 0, context)
+    guard = Guard(link.app, members, doors, link.wait_for_message, link.pushed)
+    listener = Listener(guard, "127.0.0.1", 0, context)
     listener.start()
     try:
         yield Served(link, members, listener, (directory / AUTHORITY).read_bytes())

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
+import hashlib
 import socket
 import ssl
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from flwr.app import Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_to_proto
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.node_pb2 import Node
 
 import link_kit
 from fedcart.server.listener import (
@@ -29,8 +36,16 @@ from fedcart.server.listener import (
 )
 from fedcart.server.tls_files import AUTHORITY, SERVER, SERVER_KEY, make_authority, make_server
 from fedcart.shared.errors import ConfigError, InputError
-from fedcart.shared.flower_compat import ConfigRecord, pack_arrays
-from fedcart.shared.flower_compat.fleet import Refused, Unreachable, http_client, new_node_key, public_pem, tls_context
+from fedcart.shared.flower_compat import ConfigRecord, pack_arrays, pushed, set_message_id
+from fedcart.shared.flower_compat.fleet import (
+    FleetLink,
+    Refused,
+    Unreachable,
+    http_client,
+    new_node_key,
+    public_pem,
+    tls_context,
+)
 from fedcart.shared.flower_compat.link import FLEET, FLEET_CALLS
 from fedcart.shared.identity import Identity
 
@@ -304,9 +319,64 @@ def test_a_reply_is_its_callers_own_and_signed_by_its_store(served: link_kit.Ser
         node.close()
 
 
-def test_who_is_removed_while_its_reply_comes_is_held_to_its_signature() -> None:
-    from flwr.proto.fleet_pb2 import PushMessagesRequest
+def test_a_member_fills_no_more_than_its_share_of_the_memory(
+    served: link_kit.Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushed, "MOST_BYTES", 100_000)
+    greedy, other, grid = served.node(served.member()), served.node(served.member()), served.link.start_run()
+    numbers = [greedy.activate(15), other.activate(15), greedy.node]
+    ids = list(grid.push_messages([instruction(served, grid, number or 0) for number in numbers]))
 
+    def push(node: FleetLink, first: float) -> None:
+        asked, array = node.pull(), first + np.arange(7_500.0)  # 60,000 bytes
+        assert asked is not None
+        node.push(Message(RecordDict({"t": pack_arrays({"x": array})}), reply_to=asked))
+
+    push(greedy, 0.1)
+    with pytest.raises(Unreachable, match="status 429"):  # so it is tried again, while the message is good
+        push(greedy, 0.2)
+    push(other, 0.3)  # its own share
+    assert [reply.has_content() for reply in grid.pull_messages(ids)] == [True, True]
+    [third] = grid.push_messages([instruction(served, grid, numbers[0])])
+    push(greedy, 0.4)  # what was taken made room
+    assert [reply.has_content() for reply in grid.pull_messages([third])] == [True]
+    served.link.finish_run(grid)
+    for node in (greedy, other):
+        node.close()
+
+
+def test_a_member_registers_no_more_objects_than_a_message_needs_however_often_it_sends_its_reply(
+    served: link_kit.Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushed, "MOST_OBJECTS", 20)
+    node, grid = served.node(served.member()), served.link.start_run()
+    [_] = grid.push_messages([instruction(served, grid, node.activate(15))])
+    asked = node.pull()
+    assert asked is not None
+    reply = Message(RecordDict({"c": ConfigRecord({})}), reply_to=asked)
+    set_message_id(reply, reply.object_id)
+    head = message_to_proto(remove_content_from_message(reply))
+
+    def register(names: range) -> None:
+        """Flower takes the same reply again with other objects below it."""
+        below = [ObjectTree(object_id=hashlib.sha256(bytes([name])).hexdigest()) for name in names]
+        tree = ObjectTree(object_id=reply.object_id, children=below)
+        request = PushMessagesRequest(node=Node(node_id=node.node), messages_list=[head], message_object_trees=[tree])
+        node._client.PushMessages(request)
+
+    register(range(10))
+    register(range(19))
+    for names in (range(19, 20), range(10, 60)):
+        with pytest.raises(httpx.HTTPStatusError, match="429"):
+            register(names)
+    register(range(5))  # none that is new
+    served.link.finish_run(grid)
+    register_again = served.link.pushed.has_room(public_pem(served.keys[-1]), frozenset(map(str, range(20))))
+    assert register_again  # the run's end freed them
+    node.close()
+
+
+def test_who_is_removed_while_its_reply_comes_is_held_to_its_signature() -> None:
     request = PushMessagesRequest(messages_list=[{}], message_object_trees=[{"object_id": "a"}])
     request.node.node_id = request.messages_list[0].metadata.src_node_id = 3
     request.messages_list[0].metadata.message_id, request.messages_list[0].metadata.reply_to_message_id = "a", "b"

@@ -27,9 +27,11 @@ from fedcart.shared.flower_compat.link import (
     SIGNED_HEADER,
     TIME_HEADER,
     Application,
+    Claim,
     holds_key,
     read_claim,
 )
+from fedcart.shared.flower_compat.pushed import Pushed
 from fedcart.shared.identity import verify
 
 HEALTH = "/health"
@@ -40,7 +42,7 @@ OBJECT_BODY = 6 << 20
 UNPROVEN_BODY = 1 << 16
 """Most bytes that are read of a caller who names a member's key, before Flower checks that it is theirs."""
 START_S = 30.0
-PULL = FLEET + "pull-messages"
+PULL, PUSH_OBJECT = FLEET + "pull-messages", FLEET + "push-object"
 LONGEST_HOLD_S = 20.0
 """A pull is held no longer, whatever it asks for."""
 Scope = MutableMapping[str, Any]
@@ -77,14 +79,17 @@ class Guard:
         members: Members,
         doors: Mapping[str, Door] | None = None,
         hold: Callable[[bytes, float], Awaitable[None]] | None = None,
+        pushed: Pushed | None = None,
     ) -> None:
         """
         Args:
           doors: our own POST calls, by path.
           hold: (node key, seconds) -> returns when there is a message for it, or then; None holds no pull.
+          pushed: bounds what each member may have pushed that nobody took yet; None bounds nothing.
         """
         self._inner, self._members, self._doors, self._hold = inner, members, dict(doors or {}), hold
-        self._most = {FLEET + call: SMALL_BODY for call in FLEET_CALLS} | {FLEET + "push-object": OBJECT_BODY}
+        self._pushed, self._turns = pushed, dict[bytes, asyncio.Lock]()
+        self._most = {FLEET + call: SMALL_BODY for call in FLEET_CALLS} | {PUSH_OBJECT: OBJECT_BODY}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
@@ -120,6 +125,8 @@ class Guard:
             await answer(send, 401, b"")
         elif path == FLEET + "push-messages":
             await self._pass_reply(scope, receive, send, headers, key)
+        elif path == PUSH_OBJECT and not self._has_room(key, length=int(headers["content-length"])):
+            await answer(send, 429, b"")
         else:
             if self._hold is not None and path == PULL and (seconds := _seconds(headers)) > 0:
                 await self._hold(key, seconds)
@@ -131,7 +138,7 @@ class Guard:
         """A reply is its caller's own and, where stores sign, signed by its identity; else Flower never sees it."""
         body = await _read(receive, SMALL_BODY)
         try:
-            check_reply(headers, body, self._members.keys[key])
+            objects = check_reply(headers, body, self._members.keys[key]).objects
         except (ProtocolError, KeyError):  # no key: removed while its body came
             await answer(send, 403, b"")
             return
@@ -144,11 +151,23 @@ class Guard:
             handed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._inner(scope, again, send)
+        async with self._turns.setdefault(key, asyncio.Lock()):  # or what two of a member's replies add is not seen
+            if not self._has_room(key, objects):
+                await answer(send, 429, b"")
+                return
+            try:
+                await self._inner(scope, again, send)
+            finally:
+                if self._pushed is not None:
+                    self._pushed.note(key, objects)
+
+    def _has_room(self, key: bytes, objects: frozenset[str] = frozenset(), length: int = 0) -> bool:
+        """Whether a member may push this too; 429 = come again when the coordinator has taken what is here."""
+        return self._pushed is None or self._pushed.has_room(key, objects, length)
 
 
-def check_reply(headers: Mapping[str, str], body: bytes, identity: bytes | None) -> None:
-    """Refuse a reply in another node's name, or one that the store's identity did not sign.
+def check_reply(headers: Mapping[str, str], body: bytes, identity: bytes | None) -> Claim:
+    """What a reply says of itself; refuse one in another node's name, or that the store's identity did not sign.
 
     Raises:
       ProtocolError: it was not stored.
@@ -157,12 +176,13 @@ def check_reply(headers: Mapping[str, str], body: bytes, identity: bytes | None)
     if claim.source != claim.caller or not claim.reply_to:
         raise ProtocolError("a node pushed a message in another's name; it was not stored")
     if identity is None:
-        return
+        return claim
     try:
         signature = bytes.fromhex(headers.get(SIGNATURE_HEADER, ""))
     except ValueError:
         signature = b""
     verify(identity, REPLY_DOMAIN, reply_bytes_to_sign(claim.message_id, claim.reply_to), signature)
+    return claim
 
 
 async def answer(send: Send, status: int, body: bytes) -> None:

@@ -60,7 +60,7 @@ class Service:
         self._context = server_context(folder.tls / SERVER, folder.tls / SERVER_KEY)
         self._certificate: object = file_version(str(folder.tls / SERVER))
         doors = Doors(folder, self.sync_members).doors()
-        guard = Guard(self._link.app, self._members, doors, self._link.wait_for_message)
+        guard = Guard(self._link.app, self._members, doors, self._link.wait_for_message, self._link.pushed)
         self.sync_members()
         self.listener = Listener(guard, host, folder.about().port if port is None else port, self._context)
         self._runs.interrupt()

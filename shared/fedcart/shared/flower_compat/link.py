@@ -25,6 +25,7 @@ from fedcart.shared.flower_compat import (
 )
 from fedcart.shared.flower_compat.grids import PullingGrid
 from fedcart.shared.flower_compat.joining import read_objects
+from fedcart.shared.flower_compat.pushed import Pushed
 
 log = logging.getLogger("fedcart.link")
 
@@ -58,17 +59,20 @@ class Claim:
       source: node that the reply names as its source.
       message_id: hash of the whole reply, content included.
       reply_to: of the message that it answers.
+      objects: numbers of all that it says it consists of.
     """
 
     caller: int
     source: int
     message_id: str
     reply_to: str
+    objects: frozenset[str]
 
 
 def read_claim(body: bytes) -> Claim:
     """Read the head of a push-messages call. Raises ProtocolError unless it holds exactly one message."""
     from flwr.proto.fleet_pb2 import PushMessagesRequest
+    from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 
     try:
         request = PushMessagesRequest.FromString(body)
@@ -79,7 +83,8 @@ def read_claim(body: bytes) -> Claim:
     head = request.messages_list[0].metadata
     if head.message_id != request.message_object_trees[0].object_id:
         raise ProtocolError("a pushed reply is not numbered by its content; it was not stored")
-    return Claim(request.node.node_id, head.src_node_id, head.message_id, head.reply_to_message_id)
+    objects = frozenset(part.object_id for part in iterate_object_tree(request.message_object_trees[0]))
+    return Claim(request.node.node_id, head.src_node_id, head.message_id, head.reply_to_message_id, objects)
 
 
 def holds_key(public_key: bytes, timestamp: str, signature: bytes) -> bool:
@@ -101,6 +106,7 @@ class Link:
 
     Attributes:
       app: Flower's fleet router behind its protobuf translation and node authentication, and nothing else.
+      pushed: what members pushed and nobody has taken yet.
     """
 
     def __init__(self) -> None:
@@ -113,6 +119,7 @@ class Link:
         factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory())
         self._state: Any = factory.state()
         self.app = _fleet_app(factory)
+        self.pushed = Pushed(self._state.object_store)
         self._nodes: dict[bytes, int] = {}
         self._closing = False
         self._waiting: dict[int, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}

@@ -136,7 +136,8 @@ def coordinate(
     for key, _ in members:
         link.add_member(key)
     context = server_context(tls / SERVER, tls / SERVER_KEY)
-    listener = Listener(Guard(link.app, Members(dict(members)), hold=link.wait_for_message), HOST, 0, context)
+    guard = Guard(link.app, Members(dict(members)), hold=link.wait_for_message, pushed=link.pushed)
+    listener = Listener(guard, HOST, 0, context)
     listener.start()
     grid: LinkGrid = link.start_run()
     signal.signal(signal.SIGTERM, _give_up)
