@@ -108,7 +108,9 @@ def joined(parts) -> Histories:
     some = [part.split.train for part in parts]
     ends = np.cumsum([0, *(len(x.items) for x in some)])
     indptr = np.concatenate([[0], *(x.indptr[1:] + end for x, end in zip(some, ends, strict=False))])
-    arrays = {k: np.concatenate([getattr(x, k) for x in some]) for k in ("items", "weights", "behaviours", "ages")}
+    arrays = {
+        k: np.concatenate([getattr(x, k) for x in some]) for k in ("items", "weights", "behaviours", "ages", "visits")
+    }
     return Histories(some[0].items_total, indptr.astype(np.int64), **arrays)
 
 

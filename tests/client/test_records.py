@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_the_stores_blocks_are_its_customers_in_order(
         assert [block.key for block in blocks] == list(range(len(blocks)))
         assert all(0 < block.histories.customers <= most for block in blocks)
         expected = whole.slice(int(offsets[store]), int(offsets[store + 1]))
-        for name in ("items", "weights", "behaviours", "ages"):
+        for name in ("items", "weights", "behaviours", "ages", "visits"):
             parts = [getattr(block.histories, name) for block in blocks]
             joined = np.concatenate(parts) if parts else np.zeros(0)
             np.testing.assert_array_equal(joined, getattr(expected, name))
@@ -64,6 +65,14 @@ def test_the_same_records_written_again_keep_their_local_tables_and_others_lose_
     assert StoreRecords.open(tmp_path, 0).local.written("f", rows, 2).all()
     write_records(tmp_path, histories(4, seed=1), np.array([0, 4]))
     assert not StoreRecords.open(tmp_path, 0).local.written("f", rows, 2).any()
+
+
+def test_records_without_visits_are_read_as_such_and_replaced_by_those_that_have_them(tmp_path: Path) -> None:
+    whole, offsets = histories(4), np.array([0, 4])
+    write_records(tmp_path, replace(whole, visits=None), offsets)
+    assert StoreRecords.open(tmp_path, 0).histories.visits is None
+    write_records(tmp_path, whole, offsets)
+    np.testing.assert_array_equal(StoreRecords.open(tmp_path, 0).histories.visits, whole.visits)
 
 
 def test_records_cannot_be_changed_through_the_view(tmp_path: Path) -> None:

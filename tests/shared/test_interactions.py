@@ -39,10 +39,11 @@ def interactions(events: list[tuple[int, int, int, int | None]]) -> Interactions
     )
 
 
-def rows_of(h: Histories) -> list[dict[int, tuple[float, int, float]]]:
+def rows_of(h: Histories) -> list[dict[int, tuple[float, int, float, int]]]:
+    assert h.visits is not None
     return [
         {
-            int(h.items[p]): (float(h.weights[p]), int(h.behaviours[p]), float(h.ages[p]))
+            int(h.items[p]): (float(h.weights[p]), int(h.behaviours[p]), float(h.ages[p]), int(h.visits[p]))
             for p in range(h.indptr[c], h.indptr[c + 1])
         }
         for c in range(h.customers)
@@ -60,15 +61,17 @@ def test_histories_are_what_a_plain_loop_says(
     for customer, item, behaviour, day in events:
         if weights[behaviour] == 0:
             continue
-        pair = expected[customer].setdefault(item, [0.0, 0, None])
+        pair = expected[customer].setdefault(item, [0.0, 0, None, set()])
         pair[0] = pair[0] + weights[behaviour] if repeats else max(pair[0], weights[behaviour])
         pair[1] |= 1 << behaviour
         if day is not None:
             pair[2] = day if pair[2] is None else max(pair[2], day)
+        pair[3].add(day)
     for found, wanted in zip(rows_of(built), expected, strict=True):
         assert list(found) == sorted(wanted)
-        for item, (weight, behaviours, age) in found.items():
+        for item, (weight, behaviours, age, visits) in found.items():
             assert (weight, behaviours) == tuple(wanted[item][:2])
+            assert visits == len(wanted[item][3])
             known = as_of is not None and wanted[item][2] is not None
             assert age == 5 - wanted[item][2] if known else np.isnan(age)
 
@@ -95,6 +98,19 @@ def test_a_slice_holds_the_same_rows(events: list[Any], a: int, b: int) -> None:
     whole = build_histories(interactions(events), CUSTOMERS, ITEMS, as_of=DAY)
     assert str(rows_of(whole.slice(start, stop))) == str(rows_of(whole)[start:stop])
     assert np.array_equal(whole.row_of_pair(), np.repeat(np.arange(CUSTOMERS), whole.counts))
+
+
+@given(EVENTS, st.permutations(range(CUSTOMERS)))
+def test_customers_taken_in_another_order_keep_their_rows(events: list[Any], order: list[int]) -> None:
+    whole = build_histories(interactions(events), CUSTOMERS, ITEMS, as_of=DAY)
+    assert str(rows_of(whole.take(np.array(order)))) == str([rows_of(whole)[c] for c in order])
+
+
+def test_events_of_one_day_are_one_visit() -> None:
+    """Midnight is UTC's, before 1970 too."""
+    times = [0, DAY - 1, DAY, -1, NO_TIME, NO_TIME]
+    events = Interactions.build([0] * 6, [1, 1, 1, 1, 2, 2], time=times)
+    assert build_histories(events, 1, ITEMS).visits.tolist() == [3, 1]  # type: ignore[union-attr]
 
 
 @given(EVENTS, st.integers(0, ITEMS - 1))

@@ -91,6 +91,13 @@ def test_own_purchases_come_first_and_the_newest_of_them_before_the_oldest():
     assert first[:3].tolist() == [5, 3, 7]
 
 
+def test_what_was_bought_on_more_days_comes_before_what_was_bought_last():
+    days = np.array([0, 1, 2, 3, 3]) * 86_400
+    train = build_histories(Interactions.build([0] * 5, [3, 3, 3, 5, 5], time=days), 1, N, as_of=4 * 86_400)
+    assert np.argmax(scores_of("recent_own", train, own_half_life_days=100.0)[0]) == 3
+    assert np.argmax(scores_of("recent_own", train, own_half_life_days=0.5)[0]) == 5
+
+
 def test_item_knn_is_the_same_as_the_learner_gram():
     from fedcart.shared.learners.gram import Gram
 

@@ -169,7 +169,7 @@ def test_the_choice_does_depend_on_training_rows(chosen: Callable[..., str]) -> 
 def test_the_best_of_the_grid_is_printed_as_toml_and_a_fixed_setting_stays(
     chosen: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tune, "score", lambda method, settings, *_: settings["neighbours"] - settings["shrink"])
+    monkeypatch.setattr(tune, "score", lambda method, settings, *_, **__: settings["neighbours"] - settings["shrink"])
     assert "neighbours = 20" in (out := chosen(sales(), "--methods", "itemknn"))
     assert "shrink = 0.0" in out
     assert "shrink = 5.0" in chosen(sales(), "--methods", "itemknn", "--set", "shrink=5.0")

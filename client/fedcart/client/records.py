@@ -27,9 +27,9 @@ from fedcart.shared.storage import FileVersion, file_version, named_failures, re
 
 RECORDS = "records"
 LOCAL = "local"
-_ARRAYS = tuple(f.name for f in fields(Histories) if f.name not in ("items_total", "parts"))
-_PARTS = "parts"
-"""Only there when customers' parts of a clip are known."""
+_OPTIONAL = ("parts", "visits")
+"""Only there when known."""
+_ARRAYS = tuple(f.name for f in fields(Histories) if f.name not in ("items_total", *_OPTIONAL))
 _ABOUT = "about.json"
 OLD = f".{RECORDS}.old"
 
@@ -81,13 +81,15 @@ def _prepare(directory: Path, histories: Histories, offsets: npt.NDArray[np.int6
     with named_failures(directory / RECORDS, "write"):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        for name in _ARRAYS:
+        for name in (*_ARRAYS, *_given(histories)):
             np.save(part / f"{name}.npy", getattr(histories, name), allow_pickle=False)
-        if histories.parts is not None:
-            np.save(part / f"{_PARTS}.npy", histories.parts, allow_pickle=False)
         np.save(part / "stores.npy", offsets, allow_pickle=False)
     replace_bytes(part / _ABOUT, canonical_bytes({"items_total": histories.items_total}))
     return part
+
+
+def _given(histories: Histories) -> list[str]:
+    return [name for name in _OPTIONAL if getattr(histories, name) is not None]
 
 
 def _put(directory: Path, part: Path) -> None:
@@ -117,11 +119,10 @@ def _same(records: Path, histories: Histories, offsets: npt.NDArray[np.int64]) -
     if not (records / _ABOUT).exists():
         return False
     found, stores = _open(str(records), file_version(f"{records}/{_ABOUT}"))
-    if (found.parts is None) != (histories.parts is None):
+    if _given(found) != _given(histories):
         return False
-    pairs = [(getattr(found, name), getattr(histories, name)) for name in _ARRAYS] + [(stores, offsets)]
-    if found.parts is not None and histories.parts is not None:
-        pairs.append((found.parts, histories.parts))
+    names = (*_ARRAYS, *_given(histories))
+    pairs = [(getattr(found, name), getattr(histories, name)) for name in names] + [(stores, offsets)]
     return found.items_total == histories.items_total and all(
         old.dtype == new.dtype and old.shape == new.shape and old.tobytes() == new.tobytes() for old, new in pairs
     )
@@ -179,8 +180,7 @@ def _open(place: str, version: FileVersion) -> tuple[Histories, npt.NDArray[np.i
     records = Path(place)
     with named_failures(records, "read"):
         about = json.loads((records / _ABOUT).read_bytes())
-        arrays = {name: np.asarray(np.load(records / f"{name}.npy", mmap_mode="r")) for name in _ARRAYS}
-        if (records / f"{_PARTS}.npy").exists():
-            arrays[_PARTS] = np.asarray(np.load(records / f"{_PARTS}.npy", mmap_mode="r"))
+        there = [name for name in _OPTIONAL if (records / f"{name}.npy").exists()]
+        arrays = {name: np.asarray(np.load(records / f"{name}.npy", mmap_mode="r")) for name in (*_ARRAYS, *there)}
         offsets = np.load(records / "stores.npy", allow_pickle=False)
     return Histories(about["items_total"], **arrays), offsets

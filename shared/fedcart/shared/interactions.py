@@ -126,6 +126,8 @@ class Histories:
       ages: float32 [pairs], days from the pair's latest event to the plan's `as_of`; NaN = no time.
       parts: int32 [customers], how much of one clip each has here, of WHOLE: a person's parts at all stores add up to
         at most WHOLE. None = nobody said (overlap `pair` or `declared`).
+      visits: uint16 [pairs], the days (UTC) on which the customer had an event with the item, or 1 without times; read
+        at the store alone, for what is bought again. None = one each.
     """
 
     items_total: int
@@ -135,6 +137,7 @@ class Histories:
     behaviours: npt.NDArray[np.uint8]
     ages: npt.NDArray[np.float32]
     parts: npt.NDArray[np.int32] | None = None
+    visits: npt.NDArray[np.uint16] | None = None
 
     def __post_init__(self) -> None:
         refuse_unknown_items(self.items, self.items_total)
@@ -162,6 +165,7 @@ class Histories:
             self.behaviours[low:high],
             self.ages[low:high],
             None if self.parts is None else self.parts[start:stop],
+            None if self.visits is None else self.visits[low:high],
         )
 
     def take(self, rows: npt.NDArray[np.int64]) -> Histories:
@@ -178,6 +182,7 @@ class Histories:
             self.behaviours[pairs],
             self.ages[pairs],
             None if self.parts is None else self.parts[rows],
+            None if self.visits is None else self.visits[pairs],
         )
 
     def only(self, kept: npt.NDArray[np.bool_]) -> Histories:
@@ -190,6 +195,7 @@ class Histories:
             weights=self.weights[kept],
             behaviours=self.behaviours[kept],
             ages=self.ages[kept],
+            visits=None if self.visits is None else self.visits[kept],
         )
 
     def row_of_pair(self) -> npt.NDArray[np.int64]:
@@ -238,7 +244,19 @@ def build_histories(
         ages[known] = (as_of - latest[known]) / DAY
     indptr = np.zeros(customers + 1, np.int64)
     np.cumsum(np.bincount(pairs // items_total, minlength=customers), out=indptr[1:])
-    return Histories(items_total, indptr, (pairs % items_total).astype(np.int32), weights, behaviours, ages)
+    items = (pairs % items_total).astype(np.int32)
+    return Histories(
+        items_total, indptr, items, weights, behaviours, ages, visits=_days(kept.time, pair_of_event, len(pairs))
+    )
+
+
+def _days(time: npt.NDArray[np.int64], pair: npt.NDArray[np.int64], pairs: int) -> npt.NDArray[np.uint16]:
+    """[pairs] number of distinct days of a pair's events; all events without a time are one day."""
+    order = np.lexsort((time // DAY, pair))
+    day, owner = (time // DAY)[order], pair[order]
+    first = np.append(True, (np.diff(day) != 0) | (np.diff(owner) != 0))[: len(order)]
+    counted = np.bincount(owner[first], minlength=pairs)
+    return np.minimum(counted, np.iinfo(np.uint16).max).astype(np.uint16)
 
 
 def refuse_unknown_items(items: npt.NDArray[np.int32], items_total: int) -> None:

@@ -46,7 +46,10 @@ GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
         "half_life_days": (21.0, 1e9),
     },
     "recent": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0, 1e9)},
-    "recent_own": {"half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0, 1e9)},
+    "recent_own": {
+        "half_life_days": (7.0, 14.0, 21.0, 30.0, 60.0, 120.0, 1e9),
+        "own_half_life_days": (7.0, 21.0, 60.0, 180.0, 1e9),
+    },
 }
 """Values tried a setting; all combinations."""
 
@@ -66,14 +69,17 @@ def validation_split(config: Config) -> tuple[Split, Catalogue]:
     return inner.measure_some(MOST_MEASURED, config.seed, stores.people), prepared.dataset.catalogue
 
 
-def score(method: str, settings: Mapping[str, Any], split: Split, catalogue: Catalogue, seed: int) -> float:
-    """Validation NDCG@10, full ranking of new items."""
+def score(
+    method: str, settings: Mapping[str, Any], split: Split, catalogue: Catalogue, seed: int, *, repeats: bool = False
+) -> float:
+    """Validation NDCG@10, full ranking of new items, or of all items where `repeats` count."""
     if method in BUILT_IN and method not in baselines.NAMES:
         learner = build_learner(method, settings)
         ranking = rank_pooled(learner, split, catalogue, seed, split.train.customers)
     else:
         ranking = rank(baselines.fit(method, split.train, catalogue, seed=seed, **settings), split)
-    return float(metrics.several(split.held_out.indptr, ranking.new).values["ndcg@10"].mean())
+    ranks = ranking.all if repeats else ranking.new
+    return float(metrics.several(split.held_out.indptr, ranks).values["ndcg@10"].mean())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", default=",".join(GRID))
     parser.add_argument("--stores", type=int, help="stores of the column partition, where fewer than all count")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="fix a setting")
+    parser.add_argument("--all-items", action="store_true", help="choose on all held-out items, repeats counted")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     methods = given.methods.split(",")
@@ -99,8 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tried = []
         for settings in candidates(method, fixed):
             begun = time.monotonic()
-            tried.append((score(method, settings, split, catalogue, given.seed), settings))
-            print(f"{method} {settings} {tried[-1][0]:.4f} {time.monotonic() - begun:.1f} s", file=sys.stderr)
+            value = score(method, settings, split, catalogue, given.seed, repeats=given.all_items)
+            tried.append((value, settings))
+            print(f"{method} {settings} {value:.4f} {time.monotonic() - begun:.1f} s", file=sys.stderr)
         value, best = max(tried, key=lambda pair: pair[0])
         print(f"[{given.data}.{method}]  # validation NDCG@10 {value:.4f}, {len(split.held_out.measured)} customers")
         for key, chosen in best.items():

@@ -197,6 +197,8 @@ def test_own_items_get_a_fading_bonus_and_no_other_item_moves():
     moved = bonus.score(Block(0, 0, own), None) - plain
     assert moved[0] == pytest.approx([4.0, 0.0, 2.0, 0.0, 0.0], abs=1e-5)
     assert moved[1] == pytest.approx([0.0, 4.0, 0.0, 0.0, 0.0], abs=1e-5)
+    often = dataclasses.replace(own, visits=np.array([3, 1, 2], np.uint16))
+    assert bonus.score(Block(0, 0, often), None)[0] - plain[0] == pytest.approx([12.0, 0.0, 2.0, 0.0, 0.0], abs=1e-5)
 
 
 @pytest.mark.parametrize("trust", ["local", "distributed"])

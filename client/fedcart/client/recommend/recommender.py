@@ -236,12 +236,7 @@ class Recommender:
         count = len(history.items)
         if count < 2:
             return {item: tuple(self._name(i) for i in history.items.tolist()) for item in chosen}
-        left = np.array([i for gone in range(count) for i in range(count) if i != gone])
-        without = Histories(
-            history.items_total,
-            np.arange(count + 1, dtype=np.int64) * (count - 1),
-            *(getattr(history, name)[left] for name in ("items", "weights", "behaviours", "ages")),
-        )
+        without = history.take(np.zeros(count, np.int64)).only(~np.eye(count, dtype=np.bool_).ravel())
         fall = self._scores(history)[0][None, :] - self._scores(without)
         found = {}
         for item in chosen:

@@ -43,6 +43,11 @@ def fading(histories: Histories, half_life_days: float) -> Float64Array:
 
 
 def own_bonus(histories: Histories, half_life_days: float) -> Float32Array:
-    """[pairs] weight x 2^(-age / half-life); a pair without a time has not faded, one that is not finite gives 0."""
+    """[pairs] weight x days with it x 2^(-age / half-life): what was bought often and lately is bought again.
+
+    A pair without a time has not faded, one that is not finite gives 0.
+    """
     bonus = histories.weights * fading(histories, half_life_days)
+    if histories.visits is not None:
+        bonus *= histories.visits
     return np.where(np.isfinite(bonus), bonus, 0.0).astype(np.float32)
