@@ -25,6 +25,7 @@ import numpy as np
 
 from fedcart.shared import metrics
 from fedcart.shared.learners.memory import MemoryCustomers, store_totals
+from fedcart.shared.learners.store_cooccurrences import beside_store
 from fedcart.shared.plan import build_learner
 from fedcart.shared.privacy.clipped_sums import ClippedSums
 from fedcart.shared.privacy.cohort import Cohort
@@ -32,8 +33,10 @@ from fedcart.shared.privacy.conversion import auto_delta, gdp_mu
 from fedcart.shared.privacy.grid import grid
 from fedcart.shared.privacy.terms import PrivacyTerms
 from fedcart.simulation import defaults
+from fedcart.simulation.alone import by_store
 from fedcart.simulation.config import Config, DataConfig, PrivacyConfig, StoresConfig
-from fedcart.simulation.evaluate import rank
+from fedcart.simulation.evaluate import join, rank
+from fedcart.simulation.held_out import HeldOut
 from fedcart.simulation.promise import customers_bound
 from fedcart.simulation.run import divide, read
 from fedcart.simulation.validation import inner_split
@@ -148,6 +151,31 @@ def timed(split):
     return split.measure_only(measured[known[measured]])
 
 
+def only_sold_before(split):
+    """The same, with only items held out that someone had in training, and customers with a history measured."""
+    train, held = split.train, split.held_out
+    sold = np.bincount(train.items, minlength=train.items_total) > 0
+    kept = sold[held.items] & (train.counts > 0)[held.owner]
+    indptr = np.append(0, np.cumsum(np.bincount(held.owner[kept], minlength=train.customers)))
+    return replace(split, held_out=HeldOut(indptr, held.items[kept], held.is_new[kept], None))
+
+
+def who_is_measured(split, given, seed):
+    """As the command line says."""
+    if given.timed:
+        split = timed(split)
+    if given.sold_before:
+        split = only_sold_before(split)
+    return split.measure_some(given.measured, seed) if given.measured else split
+
+
+def ranked(scorer, split, local, stores):
+    """All customers by the model; with `stores`, each store's own co-occurrences beside it."""
+    if stores is None:
+        return rank(scorer, split, local)
+    return join([rank(beside_store(scorer, part.train), part) for part in by_store(split, stores)])
+
+
 def parse(pairs):
     return {key: [json.loads(x) for x in values.split(",")] for key, _, values in (p.partition("=") for p in pairs)}
 
@@ -166,6 +194,8 @@ def main() -> None:
     parser.add_argument("--least-rating", type=float, help="leave out ratings below it, before anything else")
     parser.add_argument("--delta", type=float, default=DELTA, help="where the number of customers allows it")
     parser.add_argument("--timed", action="store_true", help="measure only customers whose items have times")
+    parser.add_argument("--with-store", action="store_true", help="each store's own co-occurrences beside the model")
+    parser.add_argument("--sold-before", action="store_true", help="measure only items that someone had in training")
     parser.add_argument("--measured", type=int, help="at most so many customers, by seeded draw")
     parser.add_argument("--overlap", default="pair", choices=("pair", "declared"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=A,B", help="values to try; all combinations")
@@ -186,10 +216,7 @@ def main() -> None:
         split = inner_split(split, prepared.partition, 0, {}, latest=given.validation == "latest")
         if split.rule != "time":
             split = with_candidates(split)
-    if given.timed:
-        split = timed(split)
-    if given.measured:
-        split = split.measure_some(given.measured, config.seed)
+    split = who_is_measured(split, given, config.seed)
     tried, scoring = parse(given.set), SCORING if given.learner == "spectral" else set()
     first = {k: v for k, v in tried.items() if k not in scoring}
     second = {k: v for k, v in tried.items() if k in scoring}
@@ -208,7 +235,8 @@ def main() -> None:
                 learner = build_learner(given.learner, {**default, **trained, **dict(zip(second, b, strict=True))})
                 rows = []
                 for state, local in states:
-                    ranking = rank(learner.scorer(state, catalogue), split, local)
+                    beside = prepared.partition if given.with_store else None
+                    ranking = ranked(learner.scorer(state, catalogue), split, local, beside)
                     rows.append(
                         [*figures(ranking), *customer_ndcg(split, ranking.new), *customer_ndcg(split, ranking.all)]
                     )

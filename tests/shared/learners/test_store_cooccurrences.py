@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,16 @@ import pytest
 from fedcart.shared.interactions import Histories, Interactions, build_histories
 from fedcart.shared.learners import store_cooccurrences
 from fedcart.shared.learners.base import Block, LocalTable
-from fedcart.shared.learners.store_cooccurrences import REGULARIZATION, WEIGHT, BesideStore, StoreCooccurrences
+from fedcart.shared.learners.spectral.local_solve import LocalSolve
+from fedcart.shared.learners.store_cooccurrences import (
+    ORDER_ITEMS,
+    ORDER_WEIGHT,
+    REGULARIZATION,
+    WEIGHT,
+    BesideStore,
+    StoreCooccurrences,
+    beside_store,
+)
 
 ITEMS = 9
 
@@ -96,3 +105,32 @@ def test_few_customers_say_little() -> None:
     said = [StoreCooccurrences.of(h).score(histories([(0, 1)]))[0, 2] for h in (few, many)]
     assert said[0] < 0.05
     assert said[1] > 0.9
+
+
+def with_ages(ages: list[float]) -> Histories:
+    return replace(STORE, ages=np.array(ages, np.float32))
+
+
+def test_the_latest_items_say_more_and_the_whole_history_as_much_as_before() -> None:
+    store, table = StoreCooccurrences.of(STORE), np.zeros((STORE.customers, ITEMS))
+    later = with_ages([3.0, 1.0, 2.0] + [0.0] * 7)  # of the first customer's items 1, 2, 5 the second is the latest
+    lift = 1 + ORDER_WEIGHT * np.exp(-np.array([2, 0, 1]) / ORDER_ITEMS)
+    table[0, [1, 2, 5]] = 3 * lift / lift.sum()
+    wanted = table[0, store.items] @ store.weights
+    np.testing.assert_allclose(store.score(later, ordered=True)[0, store.items], wanted, rtol=1e-5)
+    assert not np.allclose(store.score(later, ordered=True)[0], store.score(later)[0])
+
+
+@pytest.mark.parametrize("age", [0.0, np.nan])
+def test_a_history_without_an_order_is_scored_as_if_it_were_not_read(age: float) -> None:
+    same = with_ages([age] * len(STORE.items))
+    store = StoreCooccurrences.of(STORE)
+    np.testing.assert_allclose(store.score(same, ordered=True), store.score(same), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("order_weight", "ordered"), [(0.0, False), (100.0, True)])
+def test_the_store_reads_the_order_where_the_model_does(order_weight: float, ordered: bool) -> None:
+    vectors = np.eye(ITEMS, 3, dtype=np.float32)
+    model = LocalSolve.of(vectors, 1.0, 1.0, order_weight=order_weight)
+    assert beside_store(model, STORE).ordered is ordered
+    assert beside_store(Given(np.zeros((1, ITEMS))), STORE).ordered is False

@@ -6,7 +6,7 @@ covers it: with it, a customer's list rests on what other customers of the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, LocalTable, Scorer
 from fedcart.shared.learners.item_models import ease
+from fedcart.shared.learners.spectral.own_history import order_weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -26,6 +27,9 @@ REGULARIZATION = 100.0
 WEIGHT = 20.0
 """Of what EASE predicts (about 0 to 1 an item) beside the model's scores of spread 1. Both numbers are one choice for
 all learners and stores, on validation items of four data sets (docs/spectral.md)."""
+ORDER_WEIGHT, ORDER_ITEMS = 10.0, 3.0
+"""How much more the customer's latest items count, as in `order_weights`, where the model reads their order as well:
+one choice on validation items of ml-100k and ncf-split."""
 MOST_ITEMS = 4096
 """The store's most had items; its matrix takes 4 bytes x the square of that."""
 
@@ -52,10 +56,15 @@ class StoreCooccurrences:
         gram = np.asarray((rows.T @ rows).toarray(), np.float64)
         return cls(items, ease(gram, regularization).astype(np.float32) if len(items) else np.zeros((0, 0), np.float32))
 
-    def score(self, histories: Histories) -> Float32Array:
-        """[customers, items of the catalogue] what EASE predicts; 0 for items that the store's customers never had."""
+    def score(self, histories: Histories, ordered: bool = False) -> Float32Array:
+        """[customers, items of the catalogue] what EASE predicts; 0 for items that the store's customers never had.
+
+        Args:
+          ordered: the customer's latest items count more, and all of them as much together as without.
+        """
         scores = np.zeros((histories.customers, histories.items_total), np.float32)
-        scores[:, self.items] = _matrix(histories)[:, self.items] @ self.weights
+        rows = replace(histories, weights=_latest_first(histories)) if ordered else histories
+        scores[:, self.items] = _matrix(rows)[:, self.items] @ self.weights
         return scores
 
 
@@ -66,18 +75,19 @@ class BesideStore:
     scorer: Scorer
     store: StoreCooccurrences
     weight: float = WEIGHT
+    ordered: bool = False
 
     def score(self, block: Block, local: LocalTable | None) -> Float32Array:
         """[block customers, items]; the model's own order where the store's customers say nothing. -inf stays."""
         scores = np.array(self.scorer.score(block, local), np.float32)
         scores /= spread(scores, block.histories)[:, None]
-        scores += np.float32(self.weight) * self.store.score(block.histories)
+        scores += np.float32(self.weight) * self.store.score(block.histories, self.ordered)
         return scores
 
 
 def beside_store(scorer: Scorer, histories: Histories) -> BesideStore:
-    """A model as a store with these customers serves it."""
-    return BesideStore(scorer, StoreCooccurrences.of(histories))
+    """A model as a store with these customers serves it; the order of a history is read where the model reads it."""
+    return BesideStore(scorer, StoreCooccurrences.of(histories), ordered=getattr(scorer, "order_weight", 0.0) > 0)
 
 
 def spread(scores: Float32Array, histories: Histories) -> Float32Array:
@@ -89,6 +99,14 @@ def spread(scores: Float32Array, histories: Histories) -> Float32Array:
     square = np.where(counted, scores - mean[:, None].astype(np.float32), 0.0) ** 2
     found = np.sqrt(square.sum(axis=1, dtype=np.float64) / count).astype(np.float32)
     return np.where(found > 0, found, np.float32(1.0))
+
+
+def _latest_first(histories: Histories) -> Float32Array:
+    """[pairs] weights by `order_weights`, of the same mean a customer as `order_weights` of 1."""
+    lift = order_weights(histories, ORDER_WEIGHT, ORDER_ITEMS)
+    row = histories.row_of_pair()
+    total = np.bincount(row, weights=lift, minlength=histories.customers)
+    return (histories.weights * lift * (histories.counts / np.maximum(total, 1e-12))[row]).astype(np.float32)
 
 
 def _matrix(histories: Histories) -> csr_array:
