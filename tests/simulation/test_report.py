@@ -18,6 +18,7 @@ import pytest
 from fedcart.shared.errors import DataError, InputError
 from fedcart.simulation.report import facts, figures, headline, tables, write_report
 from fedcart.simulation.report import page as page_module
+from fedcart.simulation.report.figure_style import LABEL_PIXELS
 from fedcart.simulation.report.methods import short_name
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -139,6 +140,16 @@ def test_figures_have_a_title_and_a_description_with_their_numbers(tmp_path: Pat
         assert re.search(rf'<title id="{identity}-title">[^<]+</title><desc id="{identity}-desc">[^<]*\d', text)
         ElementTree.parse(tmp_path / "figures" / f"{identity}.svg")
     assert text.count('role="img"') == 4
+
+
+def test_labels_of_a_learning_curve_keep_their_distance_where_levels_are_equal() -> None:
+    run = load("run")
+    best = run["metrics"]["centralized"]["ease"]["full"]["ndcg@10"]
+    run["metrics"]["local_only"]["full"]["ndcg@10"] = best
+    (curve,) = (one for one in figures.drawings(run) if one.identity == "learning_curve")
+    found = re.findall(r"y=\"([\d.]+)\"[^>]*>(alone|best pooled)<", curve.svg)
+    assert {name for _, name in found} == {"alone", "best pooled"}
+    assert abs(float(found[0][0]) - float(found[1][0])) >= LABEL_PIXELS - 1
 
 
 def test_every_table_has_headings_with_a_scope() -> None:

@@ -256,6 +256,31 @@ def test_a_pair_reads_the_same_both_ways_round(run: Json) -> None:
     assert headline(turned) == headline(run)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "how"),
+    [
+        (-0.001, 0.005, "the difference is within the measurement"),
+        (0.001, 0.003, "measurably, with settings that are those of the run under ε"),
+        (-1.0, 1.0, "whether that is more than chance cannot be said"),
+        (None, None, "whether that is more than chance cannot be said"),
+    ],
+)
+def test_noise_that_cost_no_accuracy_is_said_as_far_as_the_interval_goes(
+    run: Json, low: float | None, high: float | None, how: str
+) -> None:
+    assert "noise did not cost" not in words(run)
+    set_ndcg(run, "no_noise", 0.0614)
+    if low is None or high is None:
+        run["metrics"]["paired"] = [p for p in run["metrics"]["paired"] if p["against"] != "no_noise"]
+    else:
+        set_gain(run, "no_noise", 0.002, low, high)
+    text = words(run)
+    assert "Here noise did not cost accuracy: without clip and noise they rank lower (0.0614 → 0.0634" in text
+    assert f"); {how}." in text
+    run["privacy"]["epsilon"] = None
+    assert "noise did not cost" not in words(run)
+
+
 def test_the_best_pooled_method_is_the_hardest_opponent(run: Json) -> None:
     assert best_pooled(run["metrics"]) == "centralized.ease"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -32,6 +32,8 @@ VARIABLES = {
 }
 WIDTH = 396
 """Of a figure in CSS pixels: a third of the desktop page and all of a phone's, so type is the same size on both."""
+LABEL_PIXELS = 13.0
+"""Between two labels at the ends of lines."""
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -79,6 +81,34 @@ def place(axes: Any, *, left: float, right: float, top: float, bottom: float) ->
     """Margins in CSS pixels."""
     width, height = (side * 72 for side in axes.figure.get_size_inches())
     axes.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
+
+
+def label_ends(axes: Any, ends: Sequence[tuple[float, str, str]], top: float) -> None:
+    """Labels at the right, each beside the end of its line as far as the others leave room.
+
+    Args:
+      ends: value, label, colour; the axis goes from 0 to `top`, and the axes have their place.
+    """
+    inside = axes.get_position().height * axes.figure.get_size_inches()[1] * 72
+    for at, label, colour in spread([(value / top * inside, label, colour) for value, label, colour in ends], inside):
+        axes.annotate(
+            label, (1, at / inside), xycoords="axes fraction", xytext=(6, 0), textcoords="offset points",
+            va="center", color=colour, fontsize=10,
+        )  # fmt: skip
+
+
+def spread(wanted: Sequence[tuple[float, str, str]], room: float) -> list[tuple[float, str, str]]:
+    """Move labels apart: at least LABEL_PIXELS between two, none above `room`, order kept."""
+    found: list[tuple[float, str, str]] = []
+    for at, label, colour in sorted(wanted):
+        least = found[-1][0] + LABEL_PIXELS if found else 0.0
+        found.append((max(at, least), label, colour))
+    above = room
+    for index in range(len(found) - 1, -1, -1):
+        at, label, colour = found[index]
+        found[index] = (min(at, above), label, colour)
+        above = found[index][0] - LABEL_PIXELS
+    return found
 
 
 def inline(svg: str, identity: str, title: str, description: str) -> str:

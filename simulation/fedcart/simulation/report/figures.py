@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedcart.simulation.report.figure_style import ACCENT, GREY, INK, LOSS, PAPER, QUIET, RULE, draw, place
+from fedcart.simulation.report.figure_style import ACCENT, GREY, INK, LOSS, PAPER, QUIET, RULE, draw, label_ends, place
 from fedcart.simulation.report.formats import noun, percent, score
 from fedcart.simulation.report.methods import (
     METRIC,
@@ -141,27 +141,18 @@ def _learning_curve(run: Json) -> Drawing | None:
     if len(points) < 2:
         return None
     lines = [("local_only", "alone"), (best_pooled(run["metrics"]) or "", "best pooled")]
-    levels = [(label, value(run["metrics"], m)) for m, label in lines if m]
+    levels = [(level, label) for m, label in lines if m and (level := value(run["metrics"], m)) is not None]
+    top = max([m for _, m in points] + [level for level, _ in levels] + [1e-9]) * 1.12
 
     def paint(axes: Any) -> None:
         place(axes, left=44, right=70, top=10, bottom=38)
         axes.plot(*zip(*points, strict=True), "-o", color=ACCENT, linewidth=2, markersize=4.5, clip_on=False, zorder=3)
-        for label, level in levels:
-            if level is not None:
-                axes.axhline(level, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
-                axes.annotate(
-                    label,
-                    (1, level),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(6, 0),
-                    textcoords="offset points",
-                    va="center",
-                    color=QUIET,
-                    fontsize=10,
-                )
+        for level, _ in levels:
+            axes.axhline(level, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+        label_ends(axes, [(level, label, QUIET) for level, label in levels], top)
         axes.set_xlabel("round")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_ylim(0, max([m for _, m in points] + [v for _, v in levels if v is not None] + [1e-9]) * 1.12)
+        axes.set_ylim(0, top)
         axes.grid(axis="y", color=RULE, linewidth=0.8)
 
     words = "; ".join(f"round {r} {score(m)}" for r, m in points[:: max(1, len(points) // 20)])

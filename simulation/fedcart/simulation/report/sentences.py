@@ -49,6 +49,7 @@ def headline(run: Json) -> Headline:
     rest = (
         *figures,
         _beside(metrics, verdict, together),
+        _without_noise(run, together),
         _all_items(run),
         _in_stores(metrics),
         _pooled(run, together),
@@ -151,6 +152,22 @@ def _beside(metrics: Json, verdict: Verdict, together: float) -> str:
     if verdict not in ("none", "loss") or alone is None or over is None or over.verdict <= 0:
         return ""
     return f"They rank {_compared(alone, together)} alone ({score(alone)} → {score(together)}, {_interval(over)})."
+
+
+def _without_noise(run: Json, together: float) -> str:
+    """That the run without clip and noise, under the same settings, does not rank above the noised one."""
+    bare = value(run["metrics"], "no_noise")
+    if run["privacy"]["epsilon"] is None or bare is None or score(bare) >= score(together):
+        return ""
+    over = gain(run["metrics"], "federated", "no_noise")
+    if over is None or over.unknown:
+        how = "whether that is more than chance cannot be said"
+    elif over.verdict == 0:
+        how = "the difference is within the measurement"
+    else:
+        how = "measurably, with settings that are those of the run under ε"
+    numbers = f"{score(bare)} → {score(together)}, {_interval(over)}"
+    return f"Here noise did not cost accuracy: without clip and noise they rank lower ({numbers}); {how}."
 
 
 def _all_items(run: Json) -> str:
