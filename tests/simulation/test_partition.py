@@ -15,7 +15,7 @@ from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError, DataError, InputError
 from fedcart.shared.interactions import Interactions
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading, home_stores
-from fedcart.simulation.partition import Partition, partition
+from fedcart.simulation.partition import Partition, partition, resolved
 
 SHOPS = ("north", "south", "east")
 ITEMS = 4
@@ -126,6 +126,8 @@ def test_auto_goes_by_column_where_shops_are_known() -> None:
     assert partition(dataset([(0, 0, 1)], 1), None, "auto", "pair", 0).names == SHOPS
     many = dataset([(c, 0, 0) for c in range(9)], 9, shops=())
     assert len(partition(many, None, "auto", "pair", 0).names) == 8
+    assert resolved("auto", dataset([(0, 0, 1)], 1)) == "column"
+    assert (resolved("auto", many), resolved("dirichlet:2", many)) == ("random", "dirichlet:2")
 
 
 def sizes_of(by: str, seed: int, customers: int = 2000, stores: int = 10) -> list[int]:

@@ -110,6 +110,7 @@ def test_run_json_names_the_command_the_data_and_what_was_dropped(done: Done) ->
         "items": ITEMS,
         "interactions": CUSTOMERS * EVENTS,
         "stores": 2,
+        "stores_by": "column",
         "catalogue": "derived",
         "public_features": False,
         "derived_features": False,

@@ -17,6 +17,7 @@ from fedcart.simulation.datasets.dataset import Dataset
 from fedcart.simulation.evaluate import Ranking
 from fedcart.simulation.example_customers import examples
 from fedcart.simulation.methods import Trainings
+from fedcart.simulation.partition import resolved
 from fedcart.simulation.privacy_document import privacy_table
 from fedcart.simulation.provenance import provenance, validation
 from fedcart.simulation.summarise import Summariser
@@ -81,6 +82,7 @@ def write_run(
             "items": len(dataset.catalogue),
             "interactions": len(trainings.partition.interactions),
             "stores": len(trainings.partition.names),
+            "stores_by": resolved(config.stores.by, dataset),
             "catalogue": dataset.catalogue.source,
             "public_features": given and bool(dataset.catalogue.columns),
             "derived_features": not given and bool(dataset.catalogue.columns),
@@ -184,7 +186,16 @@ def comparisons() -> list[tuple[str, str]]:
     """Rankings the coalition's is paired with, and their names in run.json."""
     return [
         (name, label(name))
-        for name in ("without_order", "with_store", "local_only", "content", "memoriser", "random", *CENTRALIZED)
+        for name in (
+            "without_order",
+            "with_store",
+            "no_noise",
+            "local_only",
+            "content",
+            "memoriser",
+            "random",
+            *CENTRALIZED,
+        )
     ]
 
 

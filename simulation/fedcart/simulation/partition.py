@@ -67,8 +67,7 @@ def partition(dataset: Dataset, count: int | None, by: str, overlap: str, seed: 
         where the data knows shops, random elsewhere).
       overlap: `pair`, `declared` or `weights`; matters for `column` only.
     """
-    if by == "auto":
-        by = "column" if dataset.store_names else "random"
+    by = resolved(by, dataset)
     rows = dataset.interactions
     if dataset.opted_out is not None:
         rows = rows.select(~dataset.opted_out[rows.customer])
@@ -102,6 +101,11 @@ def partition(dataset: Dataset, count: int | None, by: str, overlap: str, seed: 
             dataset.given_split.candidates[order],
         )
     return Partition(renumbered, order.astype(np.int64), offsets, names, given_split=given)
+
+
+def resolved(by: str, dataset: Dataset) -> str:
+    """How stores are made: `auto` as what it is for this data set."""
+    return by if by != "auto" else "column" if dataset.store_names else "random"
 
 
 def _count(people: int, count: int | None, by: str) -> int:

@@ -38,7 +38,7 @@ from fedcart.simulation.split import Split, make_split
 from fedcart.simulation.workspace import CONFIG, Workspace
 
 MOST_STORES_ALONE = 500
-"""Above this many stores each is too small for 'alone' to mean anything, and it is not trained."""
+"""Above this many stores each is too small for 'alone' to mean anything, or for what it has together."""
 
 
 @dataclass(frozen=True)
@@ -240,10 +240,11 @@ def methods(config: Config, prepared: Prepared, trainings: Trainings) -> dict[st
         found["without_order"] = trainings.without_order
     if config.evaluate.no_noise and trainings.plan.privacy is not None:
         found["no_noise"] = trainings.no_noise
-    if config.evaluate.alone and 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
-        found["local_only"] = trainings.alone
+    alone = config.evaluate.alone
+    if 1 < len(prepared.partition.names) <= MOST_STORES_ALONE:
+        found |= {"local_only": trainings.alone} if alone else {}
         found["with_store"] = trainings.with_store
-        found["alone_with_store"] = trainings.alone_with_store
+        found |= {"alone_with_store": trainings.alone_with_store} if alone else {}
     if config.evaluate.pooled:
         found["same"] = lambda: trainings.central(trainings.split, show=True)
     for name in baseline_names(config):

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from fedcart.simulation.frontier.chart import LABEL_PIXELS, spread
+from fedcart.simulation.frontier.chart import BOTTOM, HEIGHT, SERIES, TOP, Level, Line, height
 from fedcart.simulation.frontier.claims import SIMPLE, simple_better
 from fedcart.simulation.frontier.figures import drawings
 from fedcart.simulation.frontier.page import render
 from fedcart.simulation.frontier.sentences import headline
+from fedcart.simulation.report.figure_style import LABEL_PIXELS, spread
+from fedcart.simulation.report.formats import signed
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,9 @@ def words(page: str) -> str:
         "colluders up to 1",
         "SA1 (distributed) and plain (local)",
         "What ε does not cover",
+        "which stay in the store and which no ε covers, NDCG@10 changes: gram",
+        "dashed, + own",
+        "a customer's list then rests on what others there had",
         "without noise only",
     ],
 )
@@ -146,8 +151,74 @@ def test_a_simple_method_above_content_is_drawn_beside_it(made: Any) -> None:
             row["ndcg@10"] = {"content": 0.3, "centralized.recent": 0.2, "centralized.recent_own": 0.4}[row["method"]]
     (panel,) = (one for one in drawings(document) if one.identity == "accuracy-local")
     assert "content: 4 0.3000" in panel.description
-    assert "recent + own: 4 0.4000" in panel.description
+    assert "recent + bought: 4 0.4000" in panel.description
     assert "recent: 4" not in panel.description
+
+
+def beside_alone(made: Any, verdict: int, stores_by: str | None) -> dict[str, Any]:
+    """The document with the verdict of each row, own co-occurrences beside both, over each store alone."""
+    document = copy.deepcopy(made.document)
+    for row in document["table"]:
+        for one in row["with_store"]["paired"]:
+            if one["against"] == "alone_with_store":
+                one["verdict"] = verdict
+    for one in document["data"]:
+        one["stores_by"] = stores_by
+    return document
+
+
+@pytest.mark.parametrize(
+    ("verdict", "stores_by", "who"),
+    [
+        (0, "random", "Stores drawn at random"),
+        (-1, "dirichlet:0.5", "Stores drawn at random"),
+        (0, "column", "These stores"),
+        (0, None, "These stores"),
+        (1, "random", None),
+    ],
+)
+def test_that_stores_gain_nothing_over_alone_with_own_follows_the_interval(
+    made: Any, verdict: int, stores_by: str | None, who: str | None
+) -> None:
+    said = " ".join(headline(beside_alone(made, verdict, stores_by)).rest)
+    words_ = "gain nothing measurable by learning together over alone + own"
+    assert (words_ in said) == (who is not None)
+    assert who is None or f"{who} {words_}" in said
+    side = {1: "better", 0: "not measurably different", -1: "worse"}[verdict]
+    assert f"with the same beside it, gram + own is {side} at ε = 4." in said
+
+
+def test_what_own_co_occurrences_are_worth_is_said_with_the_interval(made: Any) -> None:
+    row = next(r for r in made.document["table"] if (r["learner"], r["trust"]) == ("gram", "distributed"))
+    own = row["with_store"]
+    one = next(p for p in own["paired"] if (p["against"], p["metric"]) == ("together", "ndcg@10"))
+    said = " ".join(headline(made.document).rest)
+    assert f"gram {row['ndcg@10']:.4f} → {own['ndcg@10']:.4f} at ε = 4, {signed(one['low'])} to" in said
+    older = copy.deepcopy(made.document)
+    for each in older["table"]:
+        each["with_store"] = None
+    assert "own co-occurrences" not in " ".join(headline(older).rest)
+    shown = words(render(older, list(drawings(older))))
+    assert not re.search(r"(gram|alone|,) \+ own", shown)
+
+
+def test_own_co_occurrences_are_dashed_in_the_learners_colour_beside_alone_with_the_same(made: Any) -> None:
+    for panel in (one for one in drawings(made.document) if one.identity.startswith("accuracy")):
+        (row,) = (r for r in made.document["table"] if r["learner"] == "gram" and panel.identity.endswith(r["trust"]))
+        assert f"gram + own: 4 {row['with_store']['ndcg@10']:.4f}" in panel.description
+        bare = made.run("gram-epsinf-none-seed0")["metrics"]["alone_with_store"]["full"]["ndcg@10"]
+        assert f"alone + own {bare:.4f}" in panel.description
+        texts = re.findall(r"<text style=\"([^\"]*)\"[^>]*>(gram|gram \+ own|alone \+ own)</text>", panel.svg)
+        assert len({style for style, _ in texts if SERIES[0] in style}) == 1
+        assert {name for _, name in texts} == {"gram", "gram + own", "alone + own"}
+        for dashes in ("6,4", "2,2"):  # of a line, of a level
+            assert len(re.findall(rf"stroke-dasharray: {dashes}; [^\"]*stroke: {SERIES[0]}", panel.svg)) == 1
+
+
+def test_a_figure_grows_with_its_labels() -> None:
+    few = [Line(str(n), "", "o", []) for n in range(3)]
+    assert height(few, []) == HEIGHT
+    assert height(few * 10, [Level("x", 0.1)]) >= 31 * LABEL_PIXELS + TOP + BOTTOM
 
 
 def test_labels_keep_their_distance_and_their_order() -> None:

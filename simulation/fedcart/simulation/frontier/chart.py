@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedcart.simulation.report.figure_style import QUIET, RULE, place
+from fedcart.simulation.report.figure_style import LABEL_PIXELS, QUIET, RULE, label_ends, place
 from fedcart.simulation.report.formats import plain
 
 SERIES = ("#0b6b63", "#96580a", "#5b3f9e", "#1f5fa8", "#a3306b", "#5c6b1f")
 """Colours of learners, in the order of the grid; in the page each is a variable, so that dark mode has its own."""
 MARKERS = ("o", "s", "D", "^", "v", "P")
 HEIGHT = 264.0
+"""The least; more labels than fit make a figure taller (`height`)."""
 TOP, BOTTOM, LEFT, RIGHT = 12, 36, 42, 104
-LABEL_PIXELS = 13.0
 BEYOND = 2.2
 """Times the last epsilon: where `without noise` stands on the axis."""
 
@@ -38,6 +38,12 @@ class Level:
     label: str
     value: float
     strong: bool = False
+    colour: str = QUIET
+
+
+def height(lines: Sequence[Line], levels: Sequence[Level]) -> float:
+    """Pixels, so that every label has room."""
+    return max(HEIGHT, TOP + BOTTOM + LABEL_PIXELS * (len(lines) + len(levels)))
 
 
 def paint(axes: Any, lines: Sequence[Line], levels: Sequence[Level], xs: Sequence[float], xlabel: str) -> None:
@@ -48,7 +54,7 @@ def paint(axes: Any, lines: Sequence[Line], levels: Sequence[Level], xs: Sequenc
     last = xs[-1] * BEYOND if beyond else xs[-1]
     for level in levels:
         style = (0, (5, 2)) if level.strong else (0, (2, 2))
-        axes.axhline(level.value, color=QUIET, linewidth=1.3 if level.strong else 1.0, linestyle=style, zorder=1)
+        axes.axhline(level.value, color=level.colour, linewidth=1.3 if level.strong else 1.0, linestyle=style, zorder=1)
     for line in lines:
         x, mean, low, high = zip(*line.points, strict=True)
         if low != high:
@@ -56,7 +62,7 @@ def paint(axes: Any, lines: Sequence[Line], levels: Sequence[Level], xs: Sequenc
         look: dict[str, Any] = {"linestyle": (0, (3, 2)), "markerfacecolor": "none"} if line.dashed else {}
         axes.plot(x, mean, color=line.colour, marker=line.marker, markersize=6, linewidth=2, zorder=3, **look)
         if line.beyond is not None:
-            axes.plot(last, line.beyond, color=line.colour, marker=line.marker, markersize=6, zorder=3)
+            axes.plot(last, line.beyond, color=line.colour, marker=line.marker, markersize=6, zorder=3, **look)
     top = max([p[3] for line in lines for p in line.points] + [level.value for level in levels] + beyond + [1e-9])
     axes.set_ylim(0, top * 1.08)
     axes.set_xlim(xs[0] / 1.25, last * 1.25)
@@ -68,29 +74,4 @@ def paint(axes: Any, lines: Sequence[Line], levels: Sequence[Level], xs: Sequenc
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     ends = [(line.beyond if line.beyond is not None else line.points[-1][1], line.label, line.colour) for line in lines]
-    names(axes, [*ends, *((level.value, level.label, QUIET) for level in levels)], top * 1.08)
-
-
-def names(axes: Any, ends: Sequence[tuple[float, str, str]], top: float) -> None:
-    """Labels at the right, each beside its line as far as the others leave room."""
-    inside = HEIGHT - TOP - BOTTOM
-    wanted = [(value / top * inside, label, colour) for value, label, colour in ends]
-    for place_, label, colour in spread(wanted, inside):
-        axes.annotate(
-            label, (1, place_ / inside), xycoords="axes fraction", xytext=(6, 0), textcoords="offset points",
-            va="center", color=colour, fontsize=10,
-        )  # fmt: skip
-
-
-def spread(wanted: Sequence[tuple[float, str, str]], room: float) -> list[tuple[float, str, str]]:
-    """Move labels apart: at least LABEL_PIXELS between two, none above `room`, order kept."""
-    found: list[tuple[float, str, str]] = []
-    for place_, label, colour in sorted(wanted):
-        least = found[-1][0] + LABEL_PIXELS if found else 0.0
-        found.append((max(place_, least), label, colour))
-    above = room
-    for index in range(len(found) - 1, -1, -1):
-        place_, label, colour = found[index]
-        found[index] = (min(place_, above), label, colour)
-        above = found[index][0] - LABEL_PIXELS
-    return found
+    label_ends(axes, [*ends, *((level.value, level.label, level.colour) for level in levels)], top * 1.08)

@@ -65,7 +65,8 @@ def datasets(found: Mapping[str, Found]) -> list[Found]:
 
 def data(one: Found) -> Json:
     """What was read."""
-    keys = ("name", "customers", "items", "interactions", "stores", "catalogue", "public_features", "derived_features")
+    counts = ("name", "customers", "items", "interactions", "stores", "stores_by")
+    keys = (*counts, "catalogue", "public_features", "derived_features")
     return {"size": one.cell.size, **{key: one.run["data"].get(key) for key in keys}}
 
 

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 
 from fedcart.simulation.frontier.claims import SIMPLE
-from fedcart.simulation.frontier.results import MAIN, Json
+from fedcart.simulation.frontier.own import ALONE_OWN, with_served
+from fedcart.simulation.frontier.results import ALONE_WITH_STORE, MAIN, Json
 from fedcart.simulation.frontier.words import listed, method_name
 from fedcart.simulation.report.facts import LINKED, Chip
 from fedcart.simulation.report.formats import MISSING, count, noun, plain, score, seconds, signed
 
+AGAINST = {**SIMPLE, ALONE_WITH_STORE: ALONE_OWN}
 VERDICTS = {1: "better", 0: "no measurable difference", -1: "worse"}
 
 
@@ -82,7 +84,7 @@ def one_seed(seeds: Sequence[int]) -> str:
 
 def table(document: Json) -> list[Json]:
     """Blocks of rows, ready to print: methods without ε first, then trust by trust."""
-    rows = document["table"]
+    rows = with_served(document["table"])
     free = [cells(row) for row in document["baselines"] if row["trust"] == "none"]
     blocks = [{"heading": "Without ε, all data pooled", "rows": free}]
     for trust in (*document["grid"]["trust"], "none"):
@@ -116,7 +118,7 @@ def cells(row: Json) -> Json:
 def differences(document: Json) -> list[Json]:
     """Paired differences, one a row and opponent."""
     found = []
-    for row in document["table"]:
+    for row in with_served(document["table"]):
         for one in row["paired"]:
             known = "why" not in one
             bounded = known and one["low"] is not None
@@ -125,7 +127,7 @@ def differences(document: Json) -> list[Json]:
                     "learner": row["learner"],
                     "epsilon": MISSING if row["epsilon"] is None else plain(row["epsilon"]),
                     "trust": row["trust"] + (f", {row['size']}" if row["size"] else ""),
-                    "against": SIMPLE.get(one["against"], one["against"]),
+                    "against": AGAINST.get(one["against"], one["against"]),
                     "metric": "full" if one["metric"] == MAIN else "sampled",
                     "difference": signed(one["difference"]) if known else MISSING,
                     "interval": f"{signed(one['low'])} to {signed(one['high'])}" if bounded else MISSING,

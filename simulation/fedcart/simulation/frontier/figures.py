@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fedcart.simulation.frontier.chart import HEIGHT, MARKERS, SERIES, Level, Line, paint
+from fedcart.simulation.frontier.chart import HEIGHT, MARKERS, SERIES, Level, Line, height, paint
 from fedcart.simulation.frontier.grid import FLOOR
-from fedcart.simulation.frontier.results import MAIN, Json
+from fedcart.simulation.frontier.own import ALONE_OWN, OWN, served
+from fedcart.simulation.frontier.results import ALONE_WITH_STORE, MAIN, WITH_STORE, Json
 from fedcart.simulation.frontier.sentences import ceiling_of
 from fedcart.simulation.frontier.table import epsilons
 from fedcart.simulation.frontier.words import TRUST, method_name
@@ -20,7 +21,7 @@ from fedcart.simulation.report.formats import plain, score
 
 FEWEST_SIZES = 2
 """Of the marketplace, below which there is no line through them."""
-SHORT = {"content": "content", "recent": "recent", "recent_own": "recent + own"}
+SHORT = {"content": "content", "recent": "recent", "recent_own": "recent + bought"}
 """Labels of what learns nothing together but popularity (`claims.SIMPLE`)."""
 TWO_NOISES = (("one noise", "distributed", "o", False), ("own noise", "local", "s", True))
 """Label, trust, marker, dashed."""
@@ -45,21 +46,41 @@ def accuracy(document: Json, trust: str, size: str | None) -> Iterator[Drawing]:
     private = [row for row in rows if row["trust"] == trust]
     if not private:
         return
-    found = []
+    found = [against_epsilon(document, rows, trust, learner) for learner in learners(private)]
+    simpler = simple(document, "epsilon", trust=trust, size=size)
+    across = levels(document, size, without_content=bool(simpler))
     for learner in learners(private):
-        points = [point(row, row["epsilon"]) for row in by_epsilon(private, learner)]
-        bare = next((row[MAIN] for row in rows if row["learner"] == learner and row["epsilon"] is None), None)
-        found.append(Line(label(learner), *look(document, learner), points, beyond=bare))
-    found += simple(document, "epsilon", trust=trust, size=size)
-    across = levels(document, size, without_content=len(found) > len(learners(private)))
+        if learner != FLOOR and any(row["learner"] == learner for row in private if row[WITH_STORE]):
+            found.append(against_epsilon(document, served(rows), trust, learner + OWN))
+            across += alone_with_store(document, rows, learner)
+    found += simpler
     name = "-".join(["accuracy", trust, *([size] if size else [])])
     where = f" ({size})" if size else ""
     yield Drawing(
         name,
         f"NDCG@10 against ε, trust {trust}{where}: {TRUST[trust]}",
         "; ".join([*(said(line) for line in found), *(f"{level.label} {score(level.value)}" for level in across)]),
-        draw(name, HEIGHT, lambda axes: paint(axes, found, across, epsilons(private), "ε (log)")),
+        draw(name, height(found, across), lambda axes: paint(axes, found, across, epsilons(private), "ε (log)")),
     )
+
+
+def against_epsilon(document: Json, rows: Sequence[Json], trust: str, learner: str) -> Line:
+    """A learner's private rows by epsilon, and beyond them the one without noise; with own co-occurrences dashed, and
+    without a band, which would lie on the learner's own."""
+    private = by_epsilon([row for row in rows if row["trust"] == trust], learner)
+    bare = next((row[MAIN] for row in rows if row["learner"] == learner and row["epsilon"] is None), None)
+    points, name = [point(row, row["epsilon"]) for row in private], learner.removesuffix(OWN)
+    own = name != learner
+    if own:
+        points = [(x, mean, mean, mean) for x, mean, _, _ in points]
+    return Line(label(learner), *look(document, name), points, dashed=own, beyond=bare)
+
+
+def alone_with_store(document: Json, rows: Sequence[Json], learner: str) -> list[Level]:
+    """Each store alone, the same beside it, in the learner's colour."""
+    mine = [row[WITH_STORE][ALONE_WITH_STORE] for row in rows if row["learner"] == learner and row[WITH_STORE]]
+    colour, _ = look(document, learner)
+    return [Level(ALONE_OWN, value, colour=colour) for value in mine if value is not None][:1]
 
 
 def coalition(document: Json, size: str | None) -> Iterator[Drawing]:

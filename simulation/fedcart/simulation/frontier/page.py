@@ -58,6 +58,7 @@ def render(document: Json, drawn: list[Drawing]) -> str:
             differences=facts.differences(document),
             bought=facts.bought(document),
             alone=ALONE,
+            own=any(row["with_store"] for row in document["table"]),
             runs=facts.runs(document),
             data=facts.data(document),
             failed=sum(row["status"] != "complete" for row in document["cells"]),

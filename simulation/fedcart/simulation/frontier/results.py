@@ -16,6 +16,8 @@ Json = dict[str, Any]
 MAIN = "ndcg@10"
 MEASURES = ("ndcg@10", "hr@10")
 SAMPLED = ("sampled ndcg@10", "sampled hr@10")
+WITH_STORE, ALONE_WITH_STORE = "with_store", "alone_with_store"
+"""The coalition's model with each store's own co-occurrences beside it, and each store alone with the same."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fedcart.simulation.frontier import own
 from fedcart.simulation.frontier.claims import against_simple, beside
 from fedcart.simulation.frontier.results import MAIN, SAMPLED, Json
 from fedcart.simulation.frontier.table import ALONE, FLOOR_NAME, best, epsilons
@@ -40,6 +41,7 @@ def headline(document: Json) -> Headline:
     rest += beside(rows, trust, ALONE, "Against each store alone, which needs no noise")
     rest += beside(rows, trust, ALONE, "Against each store alone among sampled candidates", SAMPLED[0])
     rest += [*beside(rows, trust, FLOOR_NAME, "Against popularity under the same ε"), *ceiling(document, shown, size)]
+    rest += own.claims(rows, trust, None if data is None else data["stores_by"])
     if len({row["learner"] for row in rows}) > 1:
         rest.append("The best learner of each ε was picked with the results in hand.")
     return Headline(f"{who}, trust {trust}.", finding, rest, verdict)
@@ -87,7 +89,7 @@ def ceiling_of(document: Json, size: str | None) -> Json | None:
 def summary(document: Json) -> str:
     """The table as text, and the sentence."""
     lines = [f"{'':30}{'epsilon':>8}  {'trust':12}{'NDCG@10':>8}{'95 %':>16}{'HR@10':>8}"]
-    for row in [*document["baselines"], *document["table"]]:
+    for row in [*document["baselines"], *own.with_served(document["table"])]:
         name = method_name(row["method"]) if "method" in row else row["learner"]
         size = f" {row['size']}" if row["size"] else ""
         epsilon = "inf" if row["epsilon"] is None else f"{row['epsilon']:g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,9 +14,11 @@ from fedcart.simulation.frontier.claims import SIMPLE
 from fedcart.simulation.frontier.grid import FLOOR, Cell, Experiment
 from fedcart.simulation.frontier.pairing import Difference, accuracy, difference, paired
 from fedcart.simulation.frontier.results import (
+    ALONE_WITH_STORE,
     MAIN,
     MEASURES,
     SAMPLED,
+    WITH_STORE,
     Found,
     Json,
     baselines,
@@ -30,6 +32,8 @@ FLOOR_NAME = "private popularity"
 SIMPLE_METHODS = {name: "content" if name == "content" else f"centralized.{name}" for name in SIMPLE}
 ALONE = "alone"
 """The same learner in each store by itself: nothing leaves, so it needs no noise. In the cell without noise."""
+TOGETHER = "together"
+"""What `with_store` is compared with: the same run's model without the store's own co-occurrences."""
 
 
 def learner_rows(experiment: Experiment, found: dict[str, Found]) -> list[Json]:
@@ -43,31 +47,57 @@ def learner_rows(experiment: Experiment, found: dict[str, Found]) -> list[Json]:
 
 def learner_row(experiment: Experiment, found: dict[str, Found], group: Sequence[Found]) -> Json:
     """One row; `seeds` are those that are complete."""
-    cell = group[0].cell
-    row = {
+    cell, replicates = group[0].cell, experiment.base.evaluate.replicates
+    floor = {} if cell.learner == FLOOR or cell.trust == "none" else {FLOOR_NAME: "federated"}
+    against = {**SIMPLE_METHODS, **floor, ALONE: "local_only"}
+    return {
         "learner": cell.learner,
         "epsilon": finite(cell.epsilon),
         "trust": cell.trust,
         "size": cell.size,
         "seeds": [one.cell.seed for one in group],
         "customers": group[0].run["data"]["customers"],
-        **summary([(one, "federated") for one in group], experiment.base.evaluate.replicates),
+        **summary([(one, "federated") for one in group], replicates),
         "alone": mean([(measures(one.run, "local_only") or {}).get(MAIN) for one in group]),
+        "paired": compared(experiment, found, group, "federated", against),
+        WITH_STORE: beside_store(experiment, found, group, floor),
     }
-    against = {**SIMPLE_METHODS, FLOOR_NAME: "federated", ALONE: "local_only"}
-    if cell.learner == FLOOR or cell.trust == "none":
-        del against[FLOOR_NAME]
-    row["paired"] = [
+
+
+def beside_store(
+    experiment: Experiment, found: dict[str, Found], group: Sequence[Found], floor: Mapping[str, str]
+) -> Json | None:
+    """The row once more, each store's own co-occurrences beside the model; None where a cell did not measure that."""
+    if any(measures(one.run, WITH_STORE) is None for one in group):
+        return None
+    against = {TOGETHER: "federated", ALONE_WITH_STORE: ALONE_WITH_STORE, "content": "content", **floor}
+    return {
+        **summary([(one, WITH_STORE) for one in group], experiment.base.evaluate.replicates),
+        ALONE_WITH_STORE: mean([(measures(one.run, ALONE_WITH_STORE) or {}).get(MAIN) for one in group]),
+        "paired": compared(experiment, found, group, WITH_STORE, against),
+    }
+
+
+def compared(
+    experiment: Experiment, found: dict[str, Found], group: Sequence[Found], ours: str, against: Mapping[str, str]
+) -> list[Json]:
+    """The group's method `ours` minus each of `against` (name -> method), full ranking first."""
+    return [
         one
         for metric in (MAIN, SAMPLED[0])
         for name, method in against.items()
-        if (one := compare(experiment, found, group, name, method, metric)) is not None
+        if (one := compare(experiment, found, group, ours, name, method, metric)) is not None
     ]
-    return row
 
 
 def compare(
-    experiment: Experiment, found: dict[str, Found], group: Sequence[Found], name: str, method: str, metric: str
+    experiment: Experiment,
+    found: dict[str, Found],
+    group: Sequence[Found],
+    ours: str,
+    name: str,
+    method: str,
+    metric: str,
 ) -> Json | None:
     """The group minus content, the floor or each store alone; None while that is not there for every seed of the
     group, or the split has no candidates; `why` where the two cannot be paired."""
@@ -78,7 +108,7 @@ def compare(
             return None
         parts.append((one, other))
     try:
-        pairs = [difference(a.directory, "federated", b.directory, column(method), metric != MAIN) for a, b in parts]
+        pairs = [difference(a.directory, ours, b.directory, column(method), metric != MAIN) for a, b in parts]
     except DataError as error:
         return {"against": name, "metric": metric, "why": error.message}
     result = paired(pairs, experiment.base.evaluate.replicates)
@@ -87,7 +117,9 @@ def compare(
 
 def opponent(experiment: Experiment, cell: Cell, name: str) -> Cell:
     """The cell that holds an opponent: the floor's under the same epsilon for content and popularity."""
-    if name == ALONE:
+    if name == TOGETHER:
+        return cell
+    if name in (ALONE, ALONE_WITH_STORE):
         return replace(cell, epsilon=math.inf, trust="none")
     if cell.trust != "none":
         return Cell(learner=FLOOR, epsilon=cell.epsilon, trust=cell.trust, seed=cell.seed, size=cell.size)

@@ -6,13 +6,14 @@ import csv
 import io
 from collections.abc import Sequence
 
-from fedcart.simulation.frontier.results import MAIN, MEASURES, SAMPLED, Json
+from fedcart.simulation.frontier.own import OWN, with_served
+from fedcart.simulation.frontier.results import ALONE_WITH_STORE, MAIN, MEASURES, SAMPLED, Json
 from fedcart.simulation.frontier.words import method_name
 
-OPPONENTS = ("content", "recent", "recent_own", "private_popularity", "alone")
+OPPONENTS = ("content", "recent", "recent_own", "private_popularity", "alone", "together", ALONE_WITH_STORE)
 TABLE = (
     "method", "epsilon", "trust", "size", "customers", "seeds", *MEASURES, *SAMPLED,
-    "low", "high", "least", "greatest", "alone",
+    "low", "high", "least", "greatest", "alone", ALONE_WITH_STORE,
     *(f"minus_{name}{end}" for name in OPPONENTS for end in ("", "_low", "_high")),
 )  # fmt: skip
 CELLS = (
@@ -23,7 +24,7 @@ CELLS = (
 
 def table_csv(document: Json) -> str:
     """frontier.csv: baselines, then learners; epsilon `inf` = without noise; an empty cell = not measured."""
-    both = [*document["baselines"], *document["table"]]
+    both = [*document["baselines"], *with_served(document["table"])]
     rows = [{**row, "method": name_of(row), "epsilon": infinite(row["epsilon"])} for row in both]
     return written(TABLE, [{**row, **bounds(row), **paired(row), "seeds": len(row["seeds"])} for row in rows])
 
@@ -83,7 +84,7 @@ def table_tex(document: Json) -> str:
         " & ".join(heads) + r" \\",
         r"\midrule",
     ]
-    for block in (document["baselines"], document["table"]):
+    for block in (document["baselines"], with_served(document["table"])):
         for row in block:
             lines.append(" & ".join(tex_cells(row, sampled, sizes)) + r" \\")
         if block is document["baselines"] and block:
@@ -119,6 +120,8 @@ def notes(document: Json) -> list[str]:
         f"delta {deltas or 'none'}; unit {', '.join(privacy['unit']) or 'none'}; accountant "
         f"{', '.join(privacy['accountant']) or 'none'}; settings choice {privacy['settings_choice']}",
     ]
+    if any(row["with_store"] for row in document["table"]):
+        found.append(f"{OWN.strip()}: each store's own co-occurrences beside the model, local, covered by no epsilon")
     if privacy["rehearsal"]:
         found.append("rehearsal: noise from the seed, nobody was protected")
     return found
