@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coalition_kit import until
-from coalition_processes import FIVE, Coalition, check_ledgers, tell
+from coalition_processes import FIVE, PLAN, Coalition, check_ledgers, tell
 from fedcart.client.membership.coordinator import join, pin_coordinator
 from fedcart.client.membership.files import MemberFiles
 from fedcart.client.store_folder import create_store
@@ -65,6 +65,34 @@ def test_a_coordinator_that_is_killed_goes_on_from_its_last_round(coalition: Coa
     check_ledgers(coalition, place)
     assert coalition.train().wait(60) == 0  # a second time there is nothing left to do
     assert CoalitionFolder.open(coalition.folder.directory).published() == place
+
+
+def test_a_store_that_is_suspended_and_let_in_again_in_the_middle_of_a_run(coalition: Coalition) -> None:
+    """Its process lives on, and finds back by itself; the run has rounds with four stores, then with five."""
+    place = coalition.begin(plan=PLAN.replace("sweeps = 8", "sweeps = 39"))
+    began, training = time.monotonic(), coalition.train(deadline=8)
+
+    def state(wanted: str) -> int:
+        """Set by the command that an operator types; how many rounds were finished by then."""
+        assert coalition.start("set", "coalition", "set", "demo", "west", wanted).wait(30) == 0
+        coalition.running.pop("set")
+        return len(read_lines(place))
+
+    def stores(after: int) -> list[int]:
+        return [line["stores"] for line in read_lines(place)[after:]]
+
+    assert until(lambda: len(read_lines(place)) >= 2, 200), coalition.log("train")
+    out = state("suspended")
+    assert until(lambda: 4 in stores(out)), coalition.log("train")
+    back = state("joined")
+    assert training.wait(400) == 0, coalition.log("train")
+    coalition.running.pop("train")
+    tell(f"suspended after {out} rounds, let in again after {back}", place, 0, began)
+    assert len(read_lines(place)) == len(Agreement.open(place).rounds)
+    assert set(stores(0)) == {4, 5}
+    assert stores(back)[-1] == 5, coalition.log("west")[-2000:]
+    assert "refused" in coalition.log("west")
+    check_ledgers(coalition, place)
 
 
 # --- one coalition, a fault a run: each next run is the second run of the one before

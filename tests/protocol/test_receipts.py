@@ -271,6 +271,24 @@ def test_a_node_that_shows_anothers_head_first_shuts_nobody_out(tmp_path: Path) 
         keeper.heard(3, other)
 
 
+def test_a_store_that_is_let_in_again_is_heard_under_its_nodes_new_number_and_no_other(tmp_path: Path) -> None:
+    run = make(tmp_path, "local", stores=3)
+    store = Roster.load(run.directory / ROSTER).stores[0]
+    mine = ask(run, 0).content
+    with run.grid() as grid:
+        enrolled = {2: store}
+        grid.store_of = enrolled.get  # type: ignore[attr-defined]
+        keeper = Witness(grid, run.agreement, deadline_s=60, archive=run.archive)
+        keeper.heard(2, mine)
+        enrolled[9] = store  # both at once: one of them is not its node
+        with pytest.raises(ProtocolError, match="another node's store"):
+            keeper.heard(9, mine)
+        del enrolled[2]
+        keeper.heard(9, mine)
+        with pytest.raises(ProtocolError, match="another node's store"):
+            keeper.heard(2, mine)
+
+
 @pytest.mark.slow
 def test_many_stores_get_the_receipt_of_their_group(tmp_path: Path) -> None:
     stores = MOST_HEADS + 3

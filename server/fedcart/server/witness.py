@@ -167,7 +167,11 @@ class Witness:
         enrolled = head.public if self._enrolled is None else self._enrolled(node)
         if enrolled != head.public:  # heads are public, so the first to show one need not be its store
             raise ProtocolError("a node came with the head of another node's store; the reply was not used")
-        if self._store_of.get(node, head.public) != head.public or self._node_of.get(head.public, node) != node:
+        before = self._node_of.get(head.public, node)
+        if before != node and self._enrolled is not None and self._enrolled(before) is None:
+            del self._store_of[before]  # suspended and let in again: its node has another number
+            before = node
+        if self._store_of.get(node, head.public) != head.public or before != node:
             raise ProtocolError("a node came with the head of another node's store; the reply was not used")
         self._store_of[node], self._node_of[head.public] = head.public, node
         self._heads[head.public] = head
