@@ -8,6 +8,7 @@ import pytest
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.learners.memory import round_totals, run_rounds
 from fedcart.shared.learners.neural.mf import BIAS, VECTORS
+from fedcart.shared.learners.spectral.table import item_vectors
 from fedcart.shared.privacy.terms import PrivacyTerms
 from shared.neural.neural_cases import ITEMS, MatrixFactorization, catalogue, one_gradient, random_rows, store
 
@@ -57,7 +58,10 @@ def test_the_first_round_gets_its_share_and_the_gradients_the_rest():
     assert costs[1] / sum(costs) == pytest.approx(0.2)  # a fourth of the rest
 
 
-@pytest.mark.parametrize("settings", [{"popularity_share": 1.0}, {"popularity_share": -0.1}, {"feature_scale": np.inf}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"popularity_share": 1.0}, {"popularity_share": -0.1}, {"feature_scale": np.inf}, {"solve_regularization": -1.0}],
+)
 def test_refuses(settings):
     with pytest.raises(ConfigError, match="nothing was run"):
         one_gradient(MatrixFactorization, **settings)
@@ -68,3 +72,19 @@ def test_learning_rates_fall_from_the_first_round_of_gradients_to_the_last():
     falls = [made.fall(round_) for round_ in made.rounds(catalogue(), 100)[1:]]
     assert falls[0] == 1.0
     assert falls[-1] == pytest.approx(0.03)
+
+
+def test_the_local_solve_reads_the_public_tables_and_the_customers_own_items_alone():
+    made, plain = learner(solve_regularization=50.0), learner()
+    state = run_rounds(made, [store(ROWS)], catalogue(), 0, 100)
+    for name, values in run_rounds(plain, [store(ROWS)], catalogue(), 0, 100).public.items():
+        np.testing.assert_array_equal(state.public[name], values, name)  # training does not depend on the scoring
+    popularity = np.exp(state.public[BIAS][:, 0].astype(np.float64))
+    table = item_vectors(state.public[VECTORS].astype(np.float64), popularity / popularity.sum()).astype(np.float64)
+    block = next(store(ROWS).blocks())
+    own = table[block.histories.items[: len(ROWS[0])]]
+    gram = own.T @ own + table.T @ table + 50.0 * np.eye(table.shape[1])
+    wanted = table @ np.linalg.solve(gram, own.sum(axis=0))
+    found = made.scorer(state, catalogue()).score(block, None)
+    np.testing.assert_allclose(found[0], wanted, rtol=1e-3, atol=1e-5)
+    assert np.abs(plain.scorer(state, catalogue()).score(block, None) - found).max() > 0.01

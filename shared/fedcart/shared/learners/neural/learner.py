@@ -18,7 +18,7 @@ import torch
 
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ProtocolError
-from fedcart.shared.learners.base import STEP, Customers, Round, State, Sums, Totals
+from fedcart.shared.learners.base import STEP, Customers, Round, Scorer, State, Sums, Totals
 from fedcart.shared.learners.neural.customer_rows import (
     CustomerFit,
     all_histories,
@@ -217,7 +217,7 @@ class NeuralLearner:
             return state
         return step.apply(state, {n: x / customers for n, x in totals.items() if n != CUSTOMERS})
 
-    def scorer(self, state: State, catalogue: Catalogue) -> NeuralScorer:
+    def scorer(self, state: State, catalogue: Catalogue) -> Scorer:
         """Trained customers by their factor, others by fold-in."""
         module = self.module(len(catalogue))
         load_public(module, state.public)

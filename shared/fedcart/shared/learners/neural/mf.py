@@ -16,7 +16,7 @@ import torch
 
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.errors import ConfigError
-from fedcart.shared.learners.base import Customers, Round, State, Sums, Totals
+from fedcart.shared.learners.base import Customers, Round, Scorer, State, Sums, Totals
 from fedcart.shared.learners.neural.item_side import Head, ItemSide, ItemTable
 from fedcart.shared.learners.neural.learner import NeuralLearner
 from fedcart.shared.learners.popularity import POPULARITY
@@ -33,6 +33,8 @@ class MatrixFactorization(NeuralLearner):
     Attributes (and those of NeuralLearner):
       popularity_share: of the budget, for a first round that releases popularity; 0 = none, tables start at random.
       feature_scale: root mean square length of an item's vector after that round.
+      solve_regularization: scores are a ridge regression on the customer's own items with this ridge (`spectral`'s
+        local solve, a0 = 1) in place of steps of gradient descent, which follow noise in the vectors; 0 = those steps.
     """
 
     name: ClassVar[str] = "mf"
@@ -44,6 +46,7 @@ class MatrixFactorization(NeuralLearner):
     round_count: int = 140
     popularity_share: float = 0.0
     feature_scale: float = 1.0
+    solve_regularization: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,6 +54,10 @@ class MatrixFactorization(NeuralLearner):
             raise ConfigError(
                 f"mf: popularity_share {self.popularity_share} must be at least 0 and below 1, feature_scale "
                 f"{self.feature_scale} at least 0 and finite; nothing was run"
+            )
+        if not 0 <= self.solve_regularization < math.inf:
+            raise ConfigError(
+                f"mf: solve_regularization {self.solve_regularization} must be at least 0 and finite; nothing was run"
             )
 
     def module(self, items: int) -> ItemSide:
@@ -116,6 +123,17 @@ class MatrixFactorization(NeuralLearner):
         bias = np.log(len(q) * q / self.negatives)[:, None]
         start = {VECTORS: np.ascontiguousarray(self.feature_scale * vectors, np.float32), BIAS: bias.astype(np.float32)}
         return State({**state.public, **start}, {})
+
+    def scorer(self, state: State, catalogue: Catalogue) -> Scorer:
+        """By the local solve, on the vectors and the biases as log popularity; or as every neural learner."""
+        if not self.solve_regularization:
+            return super().scorer(state, catalogue)
+        from fedcart.shared.learners.spectral.local_solve import LocalSolve
+        from fedcart.shared.learners.spectral.table import item_vectors
+
+        vectors, bias = (np.asarray(state.public[name], np.float64) for name in (VECTORS, BIAS))
+        popularity = np.exp(bias[:, 0] - bias.max())
+        return LocalSolve.of(item_vectors(vectors, popularity / popularity.sum()), 1.0, self.solve_regularization)
 
 
 class Dot(Head):
