@@ -196,6 +196,34 @@ def test_a_message_is_given_out_once_and_a_late_reply_is_none(served: link_kit.S
     node.close()
 
 
+def test_the_next_push_frees_messages_that_nobody_fetched_and_replies_that_came_too_late(
+    served: link_kit.Served, grid: LinkGrid
+) -> None:
+    """Else a store that is late in each round is told to come again (429) once its share is full, for the whole run."""
+    slow, silent = served.node(served.member()), served.node(served.member())
+    numbers = [slow.activate(15), silent.activate(15)]
+
+    def held() -> int:
+        return sum(len(entry.content) for entry in served.link._state.object_store.store.values())
+
+    sizes = []
+    for turn in range(3):
+        grid.push_messages([fc.Message(content(1.0 + turn, 50_000), number, "train", ttl=20) for number in numbers])
+        asked = slow.pull()
+        assert asked is not None
+        slow.push(twice(asked))  # whole, and nobody waits for it any more
+        sizes.append(held())
+    assert sizes[0] == pytest.approx(2 * 400_000, rel=0.01)
+    assert sizes[2] == pytest.approx(sizes[0], rel=0.01)
+    late = twice(asked)
+    grid.push_messages([])
+    assert held() == 0
+    slow.push(late)  # of no use to anybody, and no error either
+    assert held() == 0
+    for node in (slow, silent):
+        node.close()
+
+
 def test_a_reply_is_used_when_it_is_whole_and_can_be_pushed_again(served: link_kit.Served, grid: LinkGrid) -> None:
     key = served.member()
     node = served.node(key)
@@ -274,10 +302,10 @@ def test_who_was_removed_can_be_let_in_again(served: link_kit.Served, grid: Link
     assert after in grid.get_node_ids()
     assert before not in grid.get_node_ids()
     assert node.pull() is None
-    grid.push_messages([fc.Message(content(), after, "train", ttl=20)])
-    assert node.pull(5) is not None
     [reply] = collect(grid, old).values()
     assert fc.error_name(reply.error) == "NodeUnavailable"
+    grid.push_messages([fc.Message(content(), after, "train", ttl=20)])
+    assert node.pull(5) is not None
     node.close()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -260,7 +260,9 @@ def _fleet_app(factory: Any) -> Application:
 class LinkGrid(PullingGrid):
     """A grid on the SuperLink's own state: no HTTP and no copy of an object's bytes between it and the ServerApp.
 
-    A message becomes visible to its node when all its objects are stored; a reply, when all of its are.
+    A message becomes visible to its node when all its objects are stored; a reply, when all of its are. A push ends
+    what was pushed before: Flower would keep messages that nobody fetched, and replies that came too late, until the
+    run ends.
 
     Attributes:
       store_of: node -> public key of the store that it was enrolled with, hex, None for no such node; None itself where
@@ -273,6 +275,7 @@ class LinkGrid(PullingGrid):
         super().__init__(run)
         self._state, self._members, self._wake = state, members, wake
         self._arriving: dict[str, Message] = {}
+        self._open: set[str] = set()
 
     def get_node_ids(self) -> Iterable[int]:
         """Members that are online, in the order of their adding."""
@@ -280,19 +283,30 @@ class LinkGrid(PullingGrid):
         return [node for node in self._members() if node in online]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Store messages and objects; ids of those that the SuperLink took.
+        """Store messages and objects; ids of those that the SuperLink took. Replies to earlier ones are not waited for.
 
         The messages' content is emptied: its bytes are in the store now, and a model need not be here twice.
         """
         from flwr.supercore.inflatable.inflatable_object import no_object_id_recompute
 
         self._arriving.clear()
+        self._forget(self._open)
         sent = list(messages)
         with no_object_id_recompute():  # content that messages share is hashed once
             taken = [message_id for message in sent if (message_id := self._push(message)) is not None]
         for message in sent:
             message.content.clear()
+        self._open = set(taken)
         return taken
+
+    def _forget(self, message_ids: Set[str]) -> None:
+        """Delete messages, what came for them, and the objects of both."""
+        with self._state.lock:  # a reply is stored with its objects under it
+            replies = self._state.message_ins_id_to_message_res_id
+            roots = {*message_ids, *(replies[number] for number in message_ids if number in replies)}
+            self._state.delete_messages(message_ids)
+            for root in roots:
+                self._state.object_store.delete(root)
 
     def _push(self, message: Message) -> str | None:
         from flwr.app.message import remove_content_from_message
@@ -327,7 +341,7 @@ class LinkGrid(PullingGrid):
         reply = self._whole(head) if from_node else head
         if reply is not None:
             del self._arriving[message_id]
-            self._state.delete_messages({message_id})
+            self._forget({message_id})
             self._state.object_store.delete(head.metadata.message_id)
         return reply
 
