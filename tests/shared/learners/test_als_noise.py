@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedcart.shared.learners.als import ITEMS, Als
-from fedcart.shared.learners.als_noise import NoisedStep, nearest_positive, unit_rows
+from fedcart.shared.errors import ConfigError
+from fedcart.shared.learners.als import ITEMS, POPULARITY, Als
+from fedcart.shared.learners.als_noise import NoisedStep, nearest_positive, predictors, unit_rows
 from fedcart.shared.learners.base import Block
 from fedcart.shared.learners.solve import packing
+from fedcart.shared.learners.spectral.learner import public_features
+from fedcart.shared.learners.spectral.shrink import shrink
+from fedcart.shared.learners.spectral.sketch import first_basis
+from fedcart.shared.learners.spectral.table import item_vectors
 from fedcart.shared.learners.toy import toy_catalogue
 from noised_run import HISTORIES, N, private_run
 
@@ -61,9 +66,51 @@ def test_a_customer_under_a_guarantee_uses_the_whole_clip():
 
 
 @pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.89])
+def test_shares_of_the_budget_add_up_to_all_of_it(shared, share):
+    bounds = Als(shared_curvature=shared, popularity_share=share).bounds()
+    assert sum(bound.share for bound in bounds.values()) == pytest.approx(1.0)
+    assert bounds[POPULARITY].share == share
+    assert min(bound.share for bound in bounds.values()) > 0
+
+
+@pytest.mark.parametrize(
+    "settings", [{"popularity_share": 0.9}, {"popularity_share": 0.0}, {"solve_regularization": -1}]
+)
+def test_refuses(settings):
+    with pytest.raises(ConfigError, match="nothing was run"):
+        Als(**settings)
+
+
+def test_items_start_along_public_directions_of_the_released_popularity():
+    learner, catalogue = Als(embedding_dim=D, sweeps=1, public_start=True), toy_catalogue(N)
+    rounds = learner.rounds(catalogue, 100)
+    counted = np.append(np.arange(1.0, N + 1), 40.0)
+    state = learner.update(learner.initial_state(catalogue, 0), rounds[0], {POPULARITY: counted})
+    q = counted[:-1] / counted[:-1].sum()
+    wanted = item_vectors(first_basis(public_features(catalogue, D, 0), q, D), q)[:, :-1]
+    np.testing.assert_allclose(state.public[ITEMS], wanted, atol=1e-6)
+    assert np.sqrt((wanted**2).sum(axis=1).mean()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_public_features_take_noise_out_of_sums_that_they_explain():
+    """Mean squared error of right-hand sides, 300 items: below a third of that without features in each of 5 draws."""
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        public, q = draw.normal(size=(300, 6)), np.full(300, 1 / 300)
+        truth = 40.0 * np.sqrt(q)[:, None] * (public @ draw.normal(size=(6, D)))
+        noised = truth + draw.normal(0, 5.0, truth.shape)
+        with_features, without = (
+            ((shrink(noised, 5.0, predictors(q, x), q) - truth) ** 2).mean() for x in (public, None)
+        )
+        assert with_features < without / 3
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("start", [{}, {"public_start": True, "solve_regularization": 20.0}])
 @pytest.mark.parametrize("epsilon", [0.01, 1.0, 50.0])
-def test_a_private_run_ends_with_a_model_however_much_noise_there_is(shared, epsilon):
-    learner = Als(embedding_dim=D, sweeps=2, shared_curvature=shared)
+def test_a_private_run_ends_with_a_model_however_much_noise_there_is(shared, epsilon, start):
+    learner = Als(embedding_dim=D, sweeps=2, shared_curvature=shared, **start)
     state = private_run(learner, epsilon)
     scores = learner.scorer(state, toy_catalogue(N)).score(Block(0, 0, HISTORIES), None)
     assert np.isfinite(state.public[ITEMS]).all()

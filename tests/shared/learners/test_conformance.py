@@ -28,6 +28,9 @@ LEARNERS = {
     "spectral, faded, by order": Case(lambda: Spectral(half_life_days=30.0, order_weight=9.0, popularity_weight=1.0)),
     "spectral, no sketch": Case(lambda: Spectral(sketch_rounds=0)),
     "als": Case(lambda: Als(embedding_dim=4, sweeps=3)),
+    "als, public start": Case(
+        lambda: Als(embedding_dim=4, sweeps=2, shared_curvature=True, public_start=True, solve_regularization=5.0)
+    ),
     "als, plain ridge": Case(lambda: Als(embedding_dim=3, sweeps=2, regularization_exponent=0.0, regularization=0.1)),
 }
 

@@ -31,11 +31,13 @@ from fedcart.shared.learners.als_customers import (
     weight_matrix,
     weights_and_one,
 )
-from fedcart.shared.learners.als_noise import NoisedStep, unit_rows
-from fedcart.shared.learners.base import Array, Block, Customers, LocalTable, Round, State, Sums, Totals
+from fedcart.shared.learners.als_noise import NoisedStep, public_directions, shares_of, unit_rows
+from fedcart.shared.learners.base import Array, Block, Customers, LocalTable, Round, Scorer, State, Sums, Totals
 from fedcart.shared.learners.denoise import positive
 from fedcart.shared.learners.solve import Float32Array, Float64Array, solve_packed, unpack
 from fedcart.shared.learners.spectral.contribution import full_rows
+from fedcart.shared.learners.spectral.local_solve import LocalSolve
+from fedcart.shared.learners.spectral.table import item_vectors
 from fedcart.shared.privacy.release import MOST_WORDS, Release
 from fedcart.shared.privacy.terms import Bound
 
@@ -47,6 +49,9 @@ GRAM_NOISE = "gram_noise"
 CURVATURE = "curvature"
 PULL = "pull"
 FACTORS = "als_factors"
+FEATURES = "features"
+MOST_POPULARITY = 0.9
+"""Of the budget, for all but the matrix common to the items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,10 @@ class Als:
       shared_curvature: take an item's matrix sum w x x^T to be its weight's share of sum x x^T instead of releasing
         it: not the published model, but far fewer numbers under noise.
       popularity_weight: of log popularity (spread 1) beside the personal score, then brought to spread 1; 0 = none.
+      popularity_share: of the budget (rho), for the items' weights in round 0.
+      public_start: items start along directions of the public features, and noised sums are pulled to what those say.
+      solve_regularization: scores come from `spectral`'s local solve with this ridge (a0 = 1), log popularity among its
+        columns; 0 = from the model's own customer step.
     """
 
     name: ClassVar[str] = "als"
@@ -76,6 +85,9 @@ class Als:
     sweeps: int = 12
     shared_curvature: bool = False
     popularity_weight: float = 0.0
+    popularity_share: float = 0.1
+    public_start: bool = False
+    solve_regularization: float = 0.0
 
     def __post_init__(self) -> None:
         for field, value, least in (
@@ -84,6 +96,7 @@ class Als:
             ("unobserved_weight", self.unobserved_weight, 0.0),
             ("regularization_exponent", self.regularization_exponent, 0.0),
             ("popularity_weight", self.popularity_weight, 0.0),
+            ("solve_regularization", self.solve_regularization, 0.0),
         ):
             if not least <= value < np.inf:
                 raise ConfigError(f"als: {field} {value} must be at least {least} and finite; nothing was run")
@@ -91,6 +104,11 @@ class Als:
             raise ConfigError(
                 f"als: embedding_dim {self.embedding_dim} needs {self.triangle} numbers for one matrix, over the limit "
                 f"of {MOST_WORDS} a release; nothing was run"
+            )
+        if not 0 < self.popularity_share < MOST_POPULARITY:
+            raise ConfigError(
+                f"als: popularity_share {self.popularity_share} must be above 0 and below {MOST_POPULARITY}; "
+                "nothing was run"
             )
         if not (0 < self.regularization < np.inf and 0 < self.init_scale < np.inf):
             raise ConfigError(
@@ -128,13 +146,14 @@ class Als:
     def bounds(self) -> Mapping[str, Bound]:
         """A customer's weights and factor are each cut to 1; the right-hand sides get most of the budget."""
         unit = Bound(clip_norm=1.0, weight_clip_norm=1.0)
-        pull = 0.8 if self.shared_curvature else 0.5
+        rest = MOST_POPULARITY - self.popularity_share
+        pull = rest if self.shared_curvature else rest * 5 / 8
         found = {
-            POPULARITY: Bound(clip_norm=1.0, share=0.1),
+            POPULARITY: Bound(clip_norm=1.0, share=self.popularity_share),
             PULL: dataclasses.replace(unit, share=pull),
-            GRAM: Bound(clip_norm=1.0, share=0.1),
+            GRAM: Bound(clip_norm=1.0, share=1.0 - MOST_POPULARITY),
         }
-        return found if self.shared_curvature else found | {CURVATURE: dataclasses.replace(unit, share=0.3)}
+        return found if self.shared_curvature else found | {CURVATURE: dataclasses.replace(unit, share=rest - pull)}
 
     def _releases(self, first: int, stop: int) -> tuple[Release, ...]:
         band = functools.partial(Release, kind="per_item", first_item=first)
@@ -145,10 +164,15 @@ class Als:
         return (*lanes, gram) if first == 0 else lanes
 
     def initial_state(self, catalogue: Catalogue, seed: int) -> State:
-        """Item factors drawn from `seed`."""
+        """Item factors drawn from `seed`; public features wait at the coordinator for the popularity."""
         scale = self.init_scale / np.sqrt(self.embedding_dim)
         items = np.random.default_rng(seed).normal(0.0, scale, (len(catalogue), self.embedding_dim))
-        return State({ITEMS: items.astype(np.float32), POPULARITY: np.zeros(len(catalogue), np.float32)})
+        carried = {}
+        if self.public_start:
+            from fedcart.shared.learners.spectral.learner import public_features
+
+            carried[FEATURES] = public_features(catalogue, self.embedding_dim, seed)
+        return State({ITEMS: items.astype(np.float32), POPULARITY: np.zeros(len(catalogue), np.float32)}, carried)
 
     def contribute(self, state: State, round_: Round, customers: Customers, sums: Sums) -> None:
         """The customer's weights in round 0; then its factor, times its weights in the band of items."""
@@ -196,7 +220,8 @@ class Als:
         filled = carried[NEXT].copy()
         if noised(round_):
             step = self._noised_step(round_, carried)
-            filled[band] = step.solve(totals[PULL], totals.get(CURVATURE), weights, ridge)
+            public = carried[FEATURES][band] if FEATURES in carried else None
+            filled[band] = step.solve(totals[PULL], totals.get(CURVATURE), weights, ridge, public)
         else:
             base = self.unobserved_weight * unpack(carried[GRAM], self.embedding_dim)
             own = totals.get(CURVATURE)
@@ -215,7 +240,9 @@ class Als:
         if noise > 0:
             customers = np.maximum(customers, max(noise, 1.0))
         public = {**state.public, POPULARITY: weights.astype(np.float32)}
-        return State(public, {"item_weights": weights, "customers": customers})
+        if FEATURES in state.carried:
+            public[ITEMS] = public_directions(state.carried[FEATURES], weights, self.embedding_dim)
+        return State(public, {**state.carried, "item_weights": weights, "customers": customers})
 
     def _noised_step(self, round_: Round, carried: Mapping[str, Array]) -> NoisedStep:
         noise = {release.name: round_.noise_of(release) for release in round_.releases}
@@ -234,8 +261,11 @@ class Als:
             items, self.unobserved_weight, self.regularization, self.regularization_exponent, gram_of(items)
         )
 
-    def scorer(self, state: State, catalogue: Catalogue) -> AlsScorer:
+    def scorer(self, state: State, catalogue: Catalogue) -> Scorer:
         """Fold-in: the customer's own history against the final items; works for customers never seen."""
+        if self.solve_regularization:
+            vectors = item_vectors(state.public[ITEMS].astype(np.float64), shares_of(state.public[POPULARITY]))
+            return LocalSolve.of(vectors, 1.0, self.solve_regularization, popularity_weight=self.popularity_weight)
         return AlsScorer(self.customer_solver(state), state.public[POPULARITY], self.popularity_weight)
 
 

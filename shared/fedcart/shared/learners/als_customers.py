@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.interactions import Histories
+from fedcart.shared.learners.als_noise import shares_of
 from fedcart.shared.learners.base import Block, LocalTable
 from fedcart.shared.learners.solve import Float32Array, Float64Array, fold_in
 from fedcart.shared.learners.spectral.table import log_popularity
@@ -59,10 +60,8 @@ class AlsScorer:
         return scores
 
     def _log_popularity(self) -> npt.NDArray[np.float32]:
-        """[items] spread 1; an item without any counts as half of the rarest other."""
-        known = self.popularity[self.popularity > 0]
-        least = float(known.min()) / 2.0 if len(known) else 1.0
-        return log_popularity(np.maximum(self.popularity.astype(np.float64), least)).astype(np.float32)
+        """[items] spread 1."""
+        return log_popularity(shares_of(self.popularity)).astype(np.float32)
 
 
 def gram_of(items: Float32Array) -> Float64Array:
