@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import socket
 import threading
 import time
@@ -138,7 +139,8 @@ def test_an_error_that_nobody_expected_ends_the_node_and_is_in_its_log(
         assert (node.state.online, node.state.trouble) == (False, "ended by KeyError")
     assert "Traceback" in caplog.text
     assert "in unexpected" in caplog.text
-    alone = StoreNode(lambda: served.node(key), echo_app(), {})
+    another = served.member()  # this one's lease lasts for half a minute more
+    alone = StoreNode(lambda: served.node(another), echo_app(), {})
     with pytest.raises(KeyError):
         alone.run(threading.Event())
 
@@ -271,7 +273,7 @@ def test_a_clock_that_is_off_is_named(served: link_kit.Served, monkeypatch: pyte
     key = served.member()
     ahead = real.timedelta(seconds=900)
     monkeypatch.setattr(interceptor, "now", lambda: real.datetime.now(real.UTC) + ahead)
-    monkeypatch.setattr(fleet, "clock_off_s", lambda date: 900.0 if date else 0.0)
+    monkeypatch.setattr(fleet, "clock_off_s", lambda date, _: 900.0 if date else 0.0)
     link = served.node(key)
     with pytest.raises(fleet.Refused, match=r"clock is \+900 s off"):
         link.activate(15)
@@ -282,6 +284,12 @@ def test_the_clocks_difference_is_read_from_the_answers_date() -> None:
     dates = [f"Mon, 01 Jan 2024 00:00:00 {zone}" for zone in ("GMT", "-0000")]
     assert all(fleet.clock_off_s(date) > 1e6 for date in dates)
     assert fleet.clock_off_s(None) == fleet.clock_off_s("yesterday") == 0
+    asked = time.time() - 8  # a pull that was held: its answer is dated when the question came
+    dated = {off: email.utils.formatdate(asked + off, usegmt=True) for off in (-20, 1, 7, 30)}
+    found = {off: fleet.clock_off_s(date, asked) for off, date in dated.items()}
+    assert found[1] == found[7] == 0
+    assert 19 < found[-20] < 22
+    assert -23 < found[30] < -20
 
 
 @contextmanager

@@ -255,24 +255,31 @@ class _Added:
 
 def _call(name: str, call: Callable[[Any], T], request: Any) -> T:
     """The answer, or one of our two errors; texts of the other side go nowhere."""
+    began = time.time()
     try:
         return call(request)
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         if status in (429, 502, 503, 504):
             raise Unreachable(f"the coordinator is not ready for {name} (status {status})") from None
-        raise Refused(name, status, clock_off_s(error.response.headers.get("date"))) from None
+        raise Refused(name, status, clock_off_s(error.response.headers.get("date"), began)) from None
     except httpx.RequestError as error:
         raise Unreachable(f"the coordinator could not be reached for {name} ({type(error).__name__})") from None
     except ValueError as error:
         raise Unreachable(f"the answer to {name} could not be read ({type(error).__name__})") from None
 
 
-def clock_off_s(date: str | None) -> float:
-    """Seconds by which this machine's clock is ahead of an HTTP date; 0 when there is none."""
+def clock_off_s(date: str | None, began: float | None = None) -> float:
+    """Seconds by which this machine's clock is ahead of an HTTP date; 0 when there is none.
+
+    Args:
+      began: when the answer was asked for: it may have been dated at any time since. None = now.
+    """
     try:
         said = email.utils.parsedate_to_datetime(date or "")
     except ValueError:
         return 0.0
     said = said if said.tzinfo else said.replace(tzinfo=datetime.UTC)  # -0000
-    return time.time() - said.timestamp()
+    dated, ended = said.timestamp(), time.time()
+    began = ended if began is None else began
+    return began - dated if dated < began else min(0.0, ended - dated)
