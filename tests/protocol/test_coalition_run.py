@@ -35,7 +35,7 @@ from fedcart.server.coalition.folder import CoalitionFolder
 from fedcart.server.coalition.planning import publish, write_plan_file
 from fedcart.shared.catalogue import Catalogue
 from fedcart.shared.cli import run
-from fedcart.shared.errors import PrivacyRefused, ProtocolError
+from fedcart.shared.errors import ConfigError, PrivacyRefused, ProtocolError
 from fedcart.shared.identity import Identity, fingerprint
 from fedcart.shared.interactions import Interactions, build_histories
 from fedcart.shared.invitation import MODEL_DOMAIN, Invitation, Membership, model_bytes_to_sign
@@ -232,6 +232,31 @@ def test_a_store_that_was_suspended_is_let_in_again_by_the_server_that_runs(tmp_
             assert until(lambda: store.state.online)
         finally:
             store.stop()
+
+
+def test_a_folder_takes_part_once_and_leaves_when_nobody_takes_part_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two would share one node, and each would lack the secrets of the messages that the other answered."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of pytest stay
+    with served(tmp_path) as (folder, _):
+        [path] = folder.invite(["north"], tmp_path)
+        files = MemberFiles(create_store(tmp_path / "north")[0])
+        coordinator_calls.pin_coordinator(files.policy_file, Invitation.load(path).coordinator_key)
+        coordinator_calls.join(files, Invitation.load(path))
+        place = str(files.folder.directory)
+        store = StoreProcess(files.folder.directory, look_s=0.1)
+        for _ in range(2):
+            store.start()
+            assert until(lambda: store.state.online)
+            with pytest.raises(ConfigError, match="another `store run`"):
+                StoreProcess(files.folder.directory).start()
+            for command in (["store", "run"], ["store", "leave", "--yes"]):
+                assert run([*command, "--dir", place]) == 2
+                assert "end that one first" in capsys.readouterr().err
+            assert store.state.online
+            store.stop()
+        assert run(["store", "leave", "--yes", "--dir", place]) == 0
 
 
 @pytest.mark.parametrize("where", ["in its look for a plan", "in its node"])

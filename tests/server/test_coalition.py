@@ -19,7 +19,7 @@ from fedcart.shared.cli import run
 from fedcart.shared.errors import ConfigError, DataError, ProtocolError
 from fedcart.shared.flower_compat.fleet import new_node_key, public_pem
 from fedcart.shared.identity import Identity
-from fedcart.shared.invitation import APPROVE, JOIN, PLAN, Invitation, Membership, ask, asked
+from fedcart.shared.invitation import APPROVE, JOIN, LEAVE, PLAN, Invitation, Membership, ask, asked
 from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.signatures import APPROVAL_DOMAIN, SIGNATURES, PlanSignatures
 
@@ -179,6 +179,28 @@ def test_who_was_suspended_is_told_nothing_more(folder: CoalitionFolder, tmp_pat
         assert run(["coalition", "set", str(folder.directory), "north", state]) == 2
     assert [member.state for member in folder.members()] == ["removed", "joined"]
     assert run(["coalition", "set", str(folder.directory), "nobody", "removed"]) == 2
+
+
+def test_who_left_comes_back_by_another_invitation_with_its_ledger_and_who_was_removed_does_not(
+    folder: CoalitionFolder, tmp_path: Path
+) -> None:
+    callers = joined(folder, tmp_path, "north", "south")
+    for name in ("north", "south"):
+        if name == "south":
+            assert run(["coalition", "set", str(folder.directory), "south", "removed"]) == 0
+        assert callers[name](LEAVE, {"coalition": "demo"})[0] == 200
+        assert callers[name](PLAN, {"have": ""})[0] == 403
+    assert [member.state for member in folder.members()] == ["left", "removed"]
+    for state in ("joined", "suspended"):
+        assert run(["coalition", "set", str(folder.directory), "north", state]) == 2
+    paths = folder.invite(["north-2", "south-2"], tmp_path)
+    north, south = (joining(Invitation.load(path).token) for path in paths)
+    assert callers["south"](JOIN, south)[0] == 403
+    assert callers["north"](JOIN, north | {"node_key": folder.members()[0].node_key})[0] == 403
+    assert callers["north"](JOIN, north | {"ledger": "cd" * 32})[0] == 403  # begun anew, as if nothing had been spent
+    assert callers["north"](JOIN, north)[0] == 200
+    assert callers["north"](PLAN, {"have": ""})[0] == 200
+    assert [member.state for member in folder.members()] == ["left", "removed", "joined", "invited"]
 
 
 def test_a_plan_counts_the_stores_that_joined(folder: CoalitionFolder, tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_a_served_coalition_renews_is_watched_and_lets_a_store_leave(
         assert ", served\n" in said
 
         assert run(["store", "leave", "--dir", str(tmp_path / "north"), "--yes"]) == 0
-        assert [member.state for member in folder.members()] == ["removed"]
+        assert [member.state for member in folder.members()] == ["left"]
         assert not store.membership_file.exists()
         assert not store.node_key.exists()
         with Ledger.open(store.folder.ledger_file, store.folder.identity()):

@@ -84,9 +84,15 @@ class StoreProcess:
         return self._ready
 
     def start(self) -> None:
-        """Run in background threads; `state` says when an error ended them."""
+        """Run in background threads; `state` says when an error ended them.
+
+        Raises:
+          ConfigError: another process, or object, takes part with this folder.
+        """
+        held = contextlib.ExitStack()
+        held.enter_context(self._files.alone())
         self._stop.clear()
-        self._thread = threading.Thread(target=self._alone, name="fedcart-plans", daemon=True)
+        self._thread = threading.Thread(target=self._unwatched, args=(held,), name="fedcart-plans", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -99,8 +105,13 @@ class StoreProcess:
         """Take part until told to stop.
 
         Raises:
+          ConfigError: another process, or object, takes part with this folder.
           FedcartError: an error that nobody expected ended it; the log has its traceback.
         """
+        with self._files.alone():
+            self._take_part(stop)
+
+    def _take_part(self, stop: threading.Event) -> None:
         self._node.start()
         try:
             while not self._node.state.ended:
@@ -127,10 +138,10 @@ class StoreProcess:
                     self._masks[1].close()
                 self._masks = None
 
-    def _alone(self) -> None:
+    def _unwatched(self, held: contextlib.ExitStack) -> None:
         """Run in a thread that nobody waits for: what ended it is in `state`."""
-        with contextlib.suppress(FedcartError):
-            self.run(self._stop)
+        with held, contextlib.suppress(FedcartError):
+            self._take_part(self._stop)
 
     # --- plans
 

@@ -44,7 +44,7 @@ def join(invitation: Path, directory: Path, yes: bool) -> None:
 @options.at
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def leave(directory: Path, yes: bool) -> None:
-    """Leave the coalition, for good; stop `store run` first.
+    """Leave the coalition; stop `store run` first. Another invitation lets the store come back.
 
     The ledger stays, and what was spent stays spent. Sums that were released, and models made of them, are not undone.
     """

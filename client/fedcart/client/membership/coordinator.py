@@ -107,23 +107,30 @@ def join(files: MemberFiles, invitation: Invitation) -> None:
     with files.folder.open_ledger() as ledger:
         genesis = ledger.genesis
     document = {"token": invitation.token, "ledger": genesis, "node_key": public_pem(key).decode()}
-    post(membership, JOIN, files.folder.identity(), document)
+    try:
+        post(membership, JOIN, files.folder.identity(), document)
+    except ProtocolError as error:
+        if error.hint is None:
+            error.hint = "an invitation is good once, and not for who was removed; the operator's log says what it was"
+        raise
     membership.save(files.membership_file)
 
 
 def leave(files: MemberFiles) -> None:
-    """Be a member no more, for good: the coordinator is told, then coalition.json and the node's key go.
+    """Be a member no more, unless invited anew: the coordinator is told, then coalition.json and the node's key go.
 
     Ledger, identity, policy, models and the records of past runs stay: what was spent is spent.
 
     Raises:
+      ConfigError: the store takes part right now.
       Unreachable: the coordinator could not be told; nothing was changed, so try again.
       ProtocolError: it refused.
     """
-    membership = files.membership()
-    post(membership, LEAVE, files.folder.identity(), {"coalition": membership.coalition})
-    for path in (files.node_key, files.node_memory, files.membership_file):
-        path.unlink(missing_ok=True)
+    with files.alone():
+        membership = files.membership()
+        post(membership, LEAVE, files.folder.identity(), {"coalition": membership.coalition})
+        for path in (files.node_key, files.node_memory, files.membership_file):
+            path.unlink(missing_ok=True)
 
 
 def pin_coordinator(path: Path, key: str) -> None:

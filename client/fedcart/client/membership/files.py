@@ -5,10 +5,15 @@ keys/node.key           by which the coordinator knows its node, 0600
 node.json               its node's last number
 plans/NAME/             a plan that it was shown, with the records of its run
 journals/               of secure aggregation
+.run.lock               held by the process that takes part
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +21,7 @@ from fedcart.client.ledger_files import KEYS, POLICY
 from fedcart.client.store_folder import StoreFolder
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.invitation import Membership
+from fedcart.shared.storage import named_failures
 
 
 @dataclass(frozen=True)
@@ -60,3 +66,26 @@ class MemberFiles:
                 f"fedcart store join NAME.invite --dir {self.folder.directory}",
             )
         return Membership.load(self.membership_file)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only one that takes part with this folder, or leaves; the system lets go of it with the process.
+
+        Two would share one node: each answers some of its messages, and neither has all secrets of an epoch.
+
+        Raises:
+          ConfigError: another is.
+        """
+        path = self.folder.directory / ".run.lock"
+        with named_failures(path, "open"):
+            held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"{self.folder.directory} is in use by another `store run`; nothing was sent", "end that one first"
+                ) from None
+            yield
+        finally:
+            os.close(held)

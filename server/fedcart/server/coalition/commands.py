@@ -87,7 +87,7 @@ def invite(directory: Path, stores: tuple[str, ...], into: Path, as_json: bool) 
 @FOLDER
 @AS_JSON
 def roster(directory: Path, as_json: bool) -> None:
-    """List the stores: invited, joined, suspended, removed, and their keys' fingerprints."""
+    """List the stores: invited, joined, suspended, left, removed, and their keys' fingerprints."""
     from fedcart.server.coalition.folder import CoalitionFolder, listed
 
     rows = listed(CoalitionFolder.open(directory).members())
@@ -115,7 +115,7 @@ def set_state(directory: Path, store: str, state: str) -> None:
         found = [member for member in members if member.name == store]
         if not found:
             raise ConfigError(f"store {store!r} was never invited; nothing was changed")
-        out = found[0].state == "removed" or (state == "joined" and not found[0].key)
+        out = found[0].state in ("left", "removed") or (state == "joined" and not found[0].key)
         if out and state != "removed":
             raise ConfigError(f"store {store!r} is {found[0].state}: it cannot be let in again; nothing was changed")
         changed = dataclasses.replace(found[0], state=state, token_hash="")  # type: ignore[arg-type]

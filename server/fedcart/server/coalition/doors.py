@@ -75,7 +75,10 @@ class Doors:
         return answer
 
     def _join(self, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-        """A store with an unused invitation becomes a member; asking the same again is answered again."""
+        """A store with an unused invitation becomes a member; asking the same again is answered again.
+
+        One that left may come back: with its ledger, as its key signs for no other, and with another node's key.
+        """
         token, ledger, node_key = (document.get(name) for name in ("token", "ledger", "node_key"))
         if not is_hex(token, TOKEN_BYTES) or not is_hex(ledger, KEY_BYTES) or not isinstance(node_key, str):
             raise ProtocolError("a joining that names no token, ledger and node key; nobody joined")
@@ -88,8 +91,10 @@ class Doors:
                 if member.state == "joined" and (member.key, member.ledger, member.node_key) == (key, ledger, node_key):
                     return members
                 if member.token_hash and hmac.compare_digest(member.token_hash, given) and member.state == "invited":
-                    if any(key == x.key or node_key == x.node_key for x in members):
-                        raise ProtocolError("a key that is a member's already; nobody joined")
+                    if any(node_key == x.node_key or (key == x.key and x.state != "left") for x in members):
+                        raise ProtocolError("a key that is or was a member's; nobody joined")
+                    if any(key == x.key and ledger != x.ledger for x in members):
+                        raise ProtocolError("a store that left comes back with another ledger; nobody joined")
                     joined = dataclasses.replace(
                         member, state="joined", token_hash="", key=key, ledger=str(ledger), node_key=node_key
                     )
@@ -140,14 +145,18 @@ class Doors:
         }
 
     def _leave(self, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-        """A member is one no more, for good; asking again is answered again."""
+        """A member is one no more; asking again is answered again."""
         if document.get("coalition") != self._folder.about().name:
             raise ProtocolError("a leaving from another coalition; nothing was changed")
 
         def out(members: list[Member]) -> list[Member]:
             if key not in {member.key for member in members}:
                 raise ProtocolError("a leaving of a stranger; nothing was changed")
-            return [dataclasses.replace(x, state="removed", token_hash="") if x.key == key else x for x in members]
+            gone = [x.key == key and x.state != "removed" for x in members]
+            return [
+                dataclasses.replace(x, state="left", token_hash="") if leaves else x
+                for x, leaves in zip(members, gone, strict=True)
+            ]
 
         self._folder.change(out)
         self._changed()

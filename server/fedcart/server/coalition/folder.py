@@ -36,7 +36,8 @@ from fedcart.shared.storage import named_failures, replace_bytes
 ABOUT, MEMBERS, TLS, PLANS, PUBLISHED = "coalition.json", "members.json", "tls", "plans", "published"
 VERSION = 1
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
-State = Literal["invited", "joined", "suspended", "removed"]
+State = Literal["invited", "joined", "suspended", "left", "removed"]
+"""`left` by its own word: its key and ledger may join again by another invitation. `removed` by the operator: never."""
 
 
 @dataclass(frozen=True, kw_only=True)
