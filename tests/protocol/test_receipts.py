@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,7 @@ from fedcart.server.witness import MOST_HEADS, RECEIPTS, Witness
 from fedcart.shared import flower_compat as fc
 from fedcart.shared.audit.inspection import inspect
 from fedcart.shared.canonical import canonical_bytes
-from fedcart.shared.errors import ProtocolError, RoundFailed
+from fedcart.shared.errors import DataError, ProtocolError, RoundFailed
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger import Ledger, Receipt, SignedHead
 from fedcart.shared.ledger.lines import START, line_hash
@@ -222,6 +223,53 @@ def test_a_store_that_was_rolled_back_after_it_took_its_receipts_stops_at_the_ne
     assert "rolled back" in path.with_name(f"{path.name}.stopped").read_text()
     assert {line["body"]["round"] for line in entries(run, 2) if line["kind"] == "charge"} == {2}
     assert (path.name, "witness") in rules(run)
+
+
+@pytest.mark.parametrize("recalled", [False, True])
+def test_a_store_that_was_rolled_back_between_two_plans_stops_when_the_next_begins(
+    tmp_path: Path, recalled: bool
+) -> None:
+    run = make(tmp_path / "plans" / "first", "local", stores=3)
+    path = ledger_path(run.around.results, 2)
+    before = path.read_bytes()
+    run.run()
+    (run.directory / "transcript").mkdir()
+    shutil.copy(run.archive / RECEIPTS, run.directory / "transcript" / RECEIPTS)
+    path.write_bytes(before)  # as if the first plan had never been charged
+    length = len(entries(run, 0))
+    with run.grid() as grid:
+        earlier = tmp_path / "plans" if recalled else None
+        keeper = Witness(grid, run.agreement, deadline_s=60, archive=tmp_path / "second", earlier=earlier)
+        keeper.meet(list(grid.get_node_ids()), 0)
+    stopped = path.with_name(f"{path.name}.stopped")
+    assert stopped.exists() == recalled  # without them nobody would know
+    assert not recalled or "rolled back" in stopped.read_text()
+    assert len(entries(run, 0)) == length + 1  # the others have the old one, and gain where they stand now
+    assert not list(path.parent.glob("store-000[01]*.stopped"))
+
+
+def test_the_newest_receipt_that_names_a_store_is_recalled_and_none_that_its_own_plan_outdates(tmp_path: Path) -> None:
+    run = make(tmp_path / "run", "local", stores=3)
+    coordinator = Identity.load(run.directory / "keys" / "coordinator.key")
+    heads = [read_head(ask(run, store).content) for store in range(3)]
+
+    def wrote(place: str, second: int, *named: SignedHead) -> Receipt:
+        receipt = Receipt.make(coordinator, round=second, ctx="c" * 64, heads={x.public: x for x in named})
+        path = tmp_path / "plans" / place / "transcript" / RECEIPTS
+        path.parent.mkdir(parents=True)
+        path.write_bytes(canonical_bytes(receipt.body()) + b"\n" + b"torn")
+        os.utime(path, (second, second))
+        return receipt
+
+    wrote("a", 1, *heads)
+    second, own, newest = wrote("b", 2, *heads[:2]), wrote("own", 3, heads[0]), wrote("c", 4, heads[2])
+    with run.grid() as grid:
+        archive = tmp_path / "plans" / "own" / "transcript"
+        keeper = Witness(grid, run.agreement, deadline_s=60, archive=archive, earlier=tmp_path / "plans")
+    assert keeper._owed == {heads[0].public: [own], heads[1].public: [second], heads[2].public: [newest]}
+    (tmp_path / "plans" / "c" / "transcript" / RECEIPTS).write_bytes(b"{}\n")
+    with run.grid() as grid, pytest.raises(DataError, match="not receipts; nothing was run"):
+        Witness(grid, run.agreement, deadline_s=60, archive=archive, earlier=tmp_path / "plans")
 
 
 def ask(run: SecureRun, store: int, *receipts: Receipt) -> fc.Message:

@@ -25,6 +25,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run or resume the plan in run_config 'run-dir'; 'deadline-s' and 'quorum' (0 = all) bound each round.
 
     'new-ledgers' (false): the stores' ledgers began with this run, and hold nothing of earlier ones.
+    'earlier': directory of all plans of this coordinator, whose receipts the stores are sent when they first meet.
     'aggregation' is SA1 for trust distributed unless it says plain; 'archive' is the directory of SA1's transcripts and
     of the receipts, which are sent wherever there is a guarantee and a roster.
     """
@@ -35,12 +36,12 @@ def main(grid: Grid, context: Context) -> None:
     if not isinstance(deadline, int | float) or not isinstance(quorum, int):
         raise ConfigError(f"deadline-s {deadline!r}, quorum {quorum!r}: two numbers are needed; nothing was run")
     agreement, deadline_s = Agreement.open(Path(directory)), float(deadline)
-    archive = context.run_config.get("archive")
-    place = Path(archive) if isinstance(archive, str) else None
+    archive, plans = (context.run_config.get(name) for name in ("archive", "earlier"))
+    place, earlier = (Path(x) if isinstance(x, str) else None for x in (archive, plans))
     witness = None
     if agreement.plan.privacy is not None and (agreement.directory / ROSTER).exists():
         fresh = bool(context.run_config.get("new-ledgers", False))
-        witness = Witness(grid, agreement, deadline_s=deadline_s, archive=place, new_ledgers=fresh)
+        witness = Witness(grid, agreement, deadline_s=deadline_s, archive=place, new_ledgers=fresh, earlier=earlier)
     if aggregation_of(agreement, context.run_config.get("aggregation")) == "plain":
         run_rounds(grid, agreement, deadline_s=deadline_s, quorum=quorum or None, witness=witness)
         return

@@ -46,12 +46,15 @@ class Witness:
         deadline_s: float,
         archive: Path | None = None,
         new_ledgers: bool = False,
+        earlier: Path | None = None,
     ) -> None:
         """Read roster and key from the run's directory, and the receipts that were signed before.
 
         Args:
           archive: directory of receipts.jsonl; None = `transcript` in the run's.
           new_ledgers: the stores' ledgers began with this run, as in a simulation: `meet` has nothing to do.
+          earlier: directory of this coordinator's plans, a directory each: a store is sent the newest receipt of theirs
+            that names it, so that a ledger that was rolled back between two plans is found out. None = there are none.
 
         Raises:
           InputError, DataError, ConfigError: they cannot be used.
@@ -74,6 +77,8 @@ class Witness:
         self._new_ledgers, self._met = new_ledgers, set[int]()
         self.uploaded: set[int] = set()
         self._read()
+        if earlier is not None:
+            self._recall(earlier)
 
     def heard(self, node: int, content: RecordDict) -> None:
         """Take the head that came with a store's upload.
@@ -113,7 +118,7 @@ class Witness:
         """
         if not nodes:
             return
-        lists = {node: self._owed.get(self._store_of.get(node, ""), self._signed) for node in nodes}
+        lists = {node: self._owed.get(self._public(node), self._signed) for node in nodes}
         made = {_names(receipts): write_receipts(receipts) for receipts in lists.values()}
         contents = {node: made[_names(receipts)] for node, receipts in lists.items()}
         replies = Replies()
@@ -146,6 +151,11 @@ class Witness:
         self.sign(round_index, context_of(self._plan, round_index, 0))
         self.send([node for node in nodes if node in self._store_of], f"{round_index}.0")
 
+    def _public(self, node: int) -> str:
+        """Key of the store whose node this is; empty while nobody said."""
+        said = self._store_of.get(node)
+        return said or (self._enrolled(node) if self._enrolled is not None else None) or ""
+
     def _owe(self, receipt: Receipt) -> None:
         for public, head in receipt.heads.items():
             owed = self._owed.setdefault(public, [])
@@ -169,7 +179,7 @@ class Witness:
             raise ProtocolError("a node came with the head of another node's store; the reply was not used")
         before = self._node_of.get(head.public, node)
         if before != node and self._enrolled is not None and self._enrolled(before) is None:
-            del self._store_of[before]  # suspended and let in again: its node has another number
+            self._store_of.pop(before, None)  # suspended and let in again: its node has another number
             before = node
         if self._store_of.get(node, head.public) != head.public or before != node:
             raise ProtocolError("a node came with the head of another node's store; the reply was not used")
@@ -180,19 +190,47 @@ class Witness:
         """What was signed before; a line that a crash left half-written is taken off."""
         if not self._path.exists():
             return
-        with named_failures(self._path, "read"):
-            raw = self._path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
+        raw, whole = _whole_lines(self._path)
         if whole != raw:
             replace_bytes(self._path, whole)
-        try:
-            found = [Receipt.parse(json.loads(line)) for line in whole.splitlines()]
-        except (ValueError, ProtocolError) as error:
-            raise DataError(f"{self._path}: not receipts; nothing was run") from error
+        found = _receipts(self._path, whole)
         for receipt in found:
             self._heads.update(receipt.heads)
             self._owe(receipt)
         self._signed = [x for x in found if (x.round, x.ctx) == (found[-1].round, found[-1].ctx)]
+
+    def _recall(self, plans: Path) -> None:
+        """Owe each store the newest receipt of other plans that names it, unless this plan's own is newer."""
+        named = {public for public, owed in self._owed.items() if owed}
+        missing, own = set(self._stores), _written(self._path)
+        for path in sorted(set(plans.glob(f"*/{TRANSCRIPTS}/{RECEIPTS}")) - {self._path}, key=_written, reverse=True):
+            if _written(path) <= own:
+                missing -= named
+            if not missing:
+                return
+            newest = {key: x for x in _receipts(path, _whole_lines(path)[1]) for key in x.heads.keys() & missing}
+            for public, receipt in newest.items():
+                self._owed.setdefault(public, []).append(receipt)
+            missing -= newest.keys()
+
+
+def _whole_lines(path: Path) -> tuple[bytes, bytes]:
+    """A file, and its lines that were written to their end."""
+    with named_failures(path, "read"):
+        raw = path.read_bytes()
+    return raw, raw[: raw.rfind(b"\n") + 1]
+
+
+def _receipts(path: Path, lines: bytes) -> list[Receipt]:
+    try:
+        return [Receipt.parse(json.loads(line)) for line in lines.splitlines()]
+    except (ValueError, ProtocolError) as error:
+        raise DataError(f"{path}: not receipts; nothing was run") from error
+
+
+def _written(path: Path) -> int:
+    """When a file was last written, in ns; 0 where it is not."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _names(receipts: Sequence[Receipt]) -> tuple[str, ...]:

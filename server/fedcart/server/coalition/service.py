@@ -190,7 +190,12 @@ class Service:
         try:
             cohort = Plan.load(place / PLAN).cohort()  # fewer than all are enough where the noise is planned for it
             least = 0 if cohort is None else cohort.min_survivors
-            config: UserConfig = {"run-dir": str(place), "deadline-s": deadline_s, "quorum": least}
+            config: UserConfig = {
+                "run-dir": str(place),
+                "deadline-s": deadline_s,
+                "quorum": least,
+                "earlier": str(place.parent),
+            }
             app(grid=grid, context=Context(grid.run.run_id, SUPERLINK_NODE_ID, {}, RecordDict(), config))
         finally:
             logger.removeHandler(watching)
