@@ -47,14 +47,19 @@ def dense(h: Histories) -> np.ndarray:
     return found
 
 
+def ease_by_formula(h: Histories, regularization: float) -> np.ndarray:
+    """[items, items] Steck 2019, eq. 8."""
+    x = dense(h)
+    inverse = np.linalg.inv(x.T @ x + regularization * np.eye(ITEMS))
+    found = -inverse / np.diag(inverse)[None, :]
+    np.fill_diagonal(found, 0.0)
+    return found
+
+
 def test_it_is_ease_on_the_stores_own_rows_and_nothing_elsewhere() -> None:
-    x = dense(STORE)
-    inverse = np.linalg.inv(x.T @ x + REGULARIZATION * np.eye(ITEMS))
-    wanted = -inverse / np.diag(inverse)[None, :]
-    np.fill_diagonal(wanted, 0.0)
     found = StoreCooccurrences.of(STORE)
     assert found.items.tolist() == [1, 2, 5, 7]
-    np.testing.assert_allclose(found.score(STORE), x @ wanted, atol=1e-7)
+    np.testing.assert_allclose(found.score(STORE), dense(STORE) @ ease_by_formula(STORE, REGULARIZATION), atol=1e-7)
     assert found.score(STORE).dtype == np.float32
 
 
@@ -116,8 +121,8 @@ def test_the_latest_items_say_more_and_the_whole_history_as_much_as_before() -> 
     later = with_ages([3.0, 1.0, 2.0] + [0.0] * 7)  # of the first customer's items 1, 2, 5 the second is the latest
     lift = 1 + ORDER_WEIGHT * np.exp(-np.array([2, 0, 1]) / ORDER_ITEMS)
     table[0, [1, 2, 5]] = 3 * lift / lift.sum()
-    wanted = table[0, store.items] @ store.weights
-    np.testing.assert_allclose(store.score(later, ordered=True)[0, store.items], wanted, rtol=1e-5)
+    wanted = (table @ ease_by_formula(STORE, REGULARIZATION))[0]
+    np.testing.assert_allclose(store.score(later, ordered=True)[0], wanted, rtol=1e-4, atol=1e-8)
     assert not np.allclose(store.score(later, ordered=True)[0], store.score(later)[0])
 
 
@@ -134,3 +139,14 @@ def test_the_store_reads_the_order_where_the_model_does(order_weight: float, ord
     model = LocalSolve.of(vectors, 1.0, 1.0, order_weight=order_weight)
     assert beside_store(model, STORE).ordered is ordered
     assert beside_store(Given(np.zeros((1, ITEMS))), STORE).ordered is False
+
+
+@pytest.mark.parametrize("customers", [3, 8, 9, 40])
+def test_fewer_customers_than_items_give_the_same_as_the_item_matrix(customers: int) -> None:
+    draw = np.random.default_rng(customers)
+    rows = draw.random((customers, ITEMS)) < 0.4
+    rows[0, :] = True  # every item is had
+    store = histories([(int(a), int(b)) for a, b in zip(*np.nonzero(rows), strict=True)], customers)
+    found = StoreCooccurrences.of(store, 3.0)
+    assert (found.rows is None) == (customers >= ITEMS)
+    np.testing.assert_allclose(found.score(STORE), dense(STORE) @ ease_by_formula(store, 3.0), atol=2e-6)

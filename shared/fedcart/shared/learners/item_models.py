@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fedcart.shared.errors import InputError
 from fedcart.shared.learners.base import Float64Array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def ease(gram: Float64Array, regularization: float) -> Float64Array:
@@ -32,6 +37,18 @@ def ease(gram: Float64Array, regularization: float) -> Float64Array:
     weights: Float64Array = -precision / np.diag(precision)[None, :]
     np.fill_diagonal(weights, 0.0)
     return weights
+
+
+def ease_by_rows(rows: csr_array, regularization: float) -> tuple[Float64Array, Float64Array]:
+    """The same B from rows X [customers, items], fewer than items: (W [customers, items], own [items]).
+
+    h B = (h X^T) W + h * own. With K = (X X^T + lambda I)^-1, lambda P = I - X^T K X (Woodbury), so lambda leaves the
+    quotient: with d = 1 - diag(X^T K X), W = K X / d and own = 1 - 1 / d. K is [customers, customers].
+    """
+    gram = np.asarray((rows @ rows.T).toarray(), np.float64)
+    kernel = np.asarray(np.linalg.inv(gram + regularization * np.eye(len(gram))) @ rows, np.float64)
+    d = 1.0 - np.asarray(rows.multiply(kernel).sum(axis=0)).reshape(-1)
+    return kernel / d, 1.0 - 1.0 / d
 
 
 def cosine_neighbours(gram: Float64Array, shrink: float, neighbours: int) -> Float64Array:

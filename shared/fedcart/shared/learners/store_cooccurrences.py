@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedcart.shared.interactions import Histories
 from fedcart.shared.learners.base import Block, LocalTable, Scorer
-from fedcart.shared.learners.item_models import ease
+from fedcart.shared.learners.item_models import ease, ease_by_rows
 from fedcart.shared.learners.spectral.own_history import order_weights
 
 if TYPE_CHECKING:
@@ -31,20 +31,25 @@ ORDER_WEIGHT, ORDER_ITEMS = 10.0, 3.0
 """How much more the customer's latest items count, as in `order_weights`, where the model reads their order as well:
 one choice on validation items of ml-100k and ncf-split."""
 MOST_ITEMS = 4096
-"""The store's most had items; its matrix takes 4 bytes x the square of that."""
+"""The store's most had items; its matrix takes 4 bytes x the square of that at most."""
 
 
 @dataclass(frozen=True)
 class StoreCooccurrences:
-    """Item-to-item weights of one store.
+    """What EASE learned from one store's customers.
 
     Attributes:
       items: int64 [n] catalogue positions, ascending.
-      weights: [n, n] the weight of a history's item (row) for another (column), diagonal 0.
+      weights: [k, n] of what a history takes of each of k rows, for each item: k = n items, or the store's customers
+        where they are fewer than items.
+      rows: [k, n] those customers' histories, None where rows are the items themselves.
+      own: [n] times the history itself, so that no item speaks for itself; 0 where rows are items.
     """
 
     items: npt.NDArray[np.int64]
     weights: Float32Array
+    rows: csr_array | None
+    own: Float32Array
 
     @classmethod
     def of(cls, histories: Histories, regularization: float = REGULARIZATION) -> StoreCooccurrences:
@@ -53,8 +58,12 @@ class StoreCooccurrences:
         most = np.argsort(-had, kind="stable")[:MOST_ITEMS]
         items = np.sort(most[had[most] > 0])
         rows = _matrix(histories)[:, items]
+        if rows.shape[0] < len(items):
+            weights, own = ease_by_rows(rows, regularization)
+            return cls(items, weights.astype(np.float32), rows, own.astype(np.float32))
         gram = np.asarray((rows.T @ rows).toarray(), np.float64)
-        return cls(items, ease(gram, regularization).astype(np.float32) if len(items) else np.zeros((0, 0), np.float32))
+        weights = ease(gram, regularization) if len(items) else np.zeros((0, 0))
+        return cls(items, weights.astype(np.float32), None, np.zeros(len(items), np.float32))
 
     def score(self, histories: Histories, ordered: bool = False) -> Float32Array:
         """[customers, items of the catalogue] what EASE predicts; 0 for items that the store's customers never had.
@@ -63,8 +72,10 @@ class StoreCooccurrences:
           ordered: the customer's latest items count more, and all of them as much together as without.
         """
         scores = np.zeros((histories.customers, histories.items_total), np.float32)
-        rows = replace(histories, weights=_latest_first(histories)) if ordered else histories
-        scores[:, self.items] = _matrix(rows)[:, self.items] @ self.weights
+        taken = replace(histories, weights=_latest_first(histories)) if ordered else histories
+        own = _matrix(taken)[:, self.items]
+        found = (own if self.rows is None else own @ self.rows.T) @ self.weights
+        scores[:, self.items] = found + own.multiply(self.own).toarray()
         return scores
 
 
