@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 import pytest
 
 from fedcart.client.approve import accept, look
+from fedcart.client.store_folder import create_store
 from fedcart.shared.agreement import Agreement
 from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.identity import Identity
@@ -19,7 +21,7 @@ from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.ledger.verify import verify
 from fedcart.shared.policy import Policy
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
-from plan_kit import PLAN_TOML, POLICY_TOML, Desk
+from plan_kit import PLAN_TOML, POLICY_TOML, Desk, command
 
 
 @pytest.fixture
@@ -55,6 +57,19 @@ def test_approves_once_in_the_ledger_and_beside_the_plan(desk: Desk) -> None:
     again = desk.everything()
     assert desk.approve()[0] == 0
     assert desk.everything() == again
+
+
+def test_a_plan_in_a_stores_folder_is_approved_with_the_stores_own_files(desk: Desk, tmp_path: Path) -> None:
+    folder, identity = create_store(tmp_path / "north", coalition="spring")
+    place = folder.directory / "plans" / "first"
+    shutil.copytree(desk.plans, place)
+    shutil.copy(desk.home / "policy.toml", folder.directory)
+    code, _, err = command("store", "approve", place, "--yes")
+    assert code == 0, err
+    signed = PlanSignatures.load(place / SIGNATURES)
+    assert list(signed.countersignatures) == [identity.public.hex()]
+    with folder.open_ledger() as ledger:
+        assert ledger.approved(signed.plan_hash)
 
 
 def test_shows_the_cost_and_what_the_ledger_would_have_spent(desk: Desk) -> None:

@@ -336,11 +336,17 @@ def test_a_plan_that_a_person_must_approve_waits_and_an_unpinned_coordinator_is_
             file.write_text(file.read_text().replace(old, new))
         write_plan_file(folder, epsilon=4.0, learner="popularity", trust=None, customers_bound=1000)
         publish(folder)
-        for number, reason in enumerate(["waits for a person", "pins no coordinator_key"]):
-            store = StoreProcess(folders[number].directory)
-            with pytest.raises(PrivacyRefused, match=reason):
+        stores = [StoreProcess(found.directory, ready=lambda *_: None) for found in folders[:2]]
+        for store, reason in zip(stores, ["waits for a person", "pins no coordinator_key"], strict=True):
+            with pytest.raises(PrivacyRefused, match=reason) as refused:
                 store._look_for_plan()
             assert store.plan == ""
+            if store is stores[0]:
+                assert refused.value.hint is not None
+                advised = refused.value.hint.split()
+        assert run([*advised[1:], "--yes"]) == 0
+        stores[0]._look_for_plan()
+        assert stores[0].plan == folder.published().name  # type: ignore[union-attr]
         told = list(question(folder.directory, {"do": "train", "wait_s": 0.1}))
         assert told[-1]["event"] == "failed"
         assert "did not approve" in told[-1]["message"]

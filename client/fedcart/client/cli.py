@@ -20,6 +20,7 @@ from fedcart.client.commands.standing import budget, forget, status
 
 APPROVE_EXAMPLE = """\b
 Examples:
+  fedcart store approve north/plans/88bb4d2a281e2fa0
   fedcart store approve plans/spring --policy policy.toml --ledger ledger.jsonl --key store.key
   fedcart store approve plans/spring --yes --json
 """
@@ -38,9 +39,9 @@ for command in (init, check, join, leave, run, demo, use, models, recommend, eva
 @store.command(epilog=APPROVE_EXAMPLE)
 @click.argument("directory", metavar="DIR", type=FILE)
 @click.option("--store", "number", type=click.IntRange(min=0), default=0, help="Number of the store in DIR; else 0.")
-@click.option("--policy", "policy_file", metavar="FILE", type=FILE, help="Else DIR/policy.toml.")
-@click.option("--ledger", "ledger_file", metavar="FILE", type=FILE, help="Else DIR/ledger/store-NNNN.jsonl.")
-@click.option("--key", "key_file", metavar="FILE", type=FILE, help="The store's key; else DIR/keys/store-NNNN.key.")
+@click.option("--policy", "policy_file", metavar="FILE", type=FILE, help="Else policy.toml.")
+@click.option("--ledger", "ledger_file", metavar="FILE", type=FILE, help="Else ledger/store-NNNN.jsonl.")
+@click.option("--key", "key_file", metavar="FILE", type=FILE, help="The store's key; else keys/store-NNNN.key.")
 @click.option("--yes", is_flag=True, help="Approve without asking, when policy.toml pins the coordinator.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def approve(
@@ -54,10 +55,11 @@ def approve(
 ) -> None:
     """Check a plan against the policy, show what it will cost, and countersign it.
 
-    DIR holds plan.json, catalogue.json and plan.signatures.json. Two lines go into the ledger; nothing is spent yet.
+    DIR holds plan.json, catalogue.json and plan.signatures.json. The store's own files are those of its folder, for a
+    plan there (STORE/plans/NAME), else those in DIR. Two lines go into the ledger; nothing is spent yet.
     """
     from fedcart.client.approve import accept, look, spent_lines
-    from fedcart.client.ledger_files import POLICY, key_path, ledger_path
+    from fedcart.client.ledger_files import POLICY, home_of, key_path, ledger_path
     from fedcart.shared.cost_text import cost_lines
     from fedcart.shared.errors import FedcartError
     from fedcart.shared.identity import Identity
@@ -66,9 +68,10 @@ def approve(
 
     with contextlib.ExitStack() as held:
         with nothing_released():
-            policy = Policy.load(policy_file or directory / POLICY)
-            identity = Identity.load(key_file or key_path(directory, number))
-            ledger = held.enter_context(Ledger.open(ledger_file or ledger_path(directory, number), identity))
+            home = home_of(directory)
+            policy = Policy.load(policy_file or home / POLICY)
+            identity = Identity.load(key_file or key_path(home, number))
+            ledger = held.enter_context(Ledger.open(ledger_file or ledger_path(home, number), identity))
             seen = look(directory, policy, ledger, identity)
         unasked = yes or policy.approve.auto
         allowed = not seen.objections

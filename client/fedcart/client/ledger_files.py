@@ -15,6 +15,12 @@ from fedcart.shared.ledger.ledger import Ledger
 POLICY, LEDGERS, KEYS = "policy.toml", "ledger", "keys"
 
 
+def home_of(plan: Path) -> Path:
+    """Where the files of a plan's store lie: in its folder, for a plan that it was shown; else beside the plan."""
+    home = plan.resolve().parent.parent
+    return home if plan.resolve().parent.name == "plans" and (home / "store.toml").exists() else plan
+
+
 def ledger_path(directory: Path | str, store: int) -> Path:
     """The ledger of store number `store`."""
     return Path(directory) / LEDGERS / f"store-{store:04d}.jsonl"

@@ -213,8 +213,7 @@ class StoreProcess:
                 if not policy.approve.auto:
                     raise PrivacyRefused(
                         f"plan {place.name} waits for a person's approval; nothing was approved or released",
-                        f"fedcart store approve {place} --policy {self._files.policy_file} "
-                        f"--ledger {self._files.folder.ledger_file} --key {self._files.folder.key_file}",
+                        f"fedcart store approve {place}",
                     )
                 signed = accept(seen, ledger, self._identity)
         return signed.countersignatures[own]
