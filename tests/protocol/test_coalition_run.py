@@ -277,12 +277,19 @@ def test_an_error_that_nobody_expected_ends_store_run_with_its_traceback_in_the_
         coordinator_calls.pin_coordinator(files.policy_file, Invitation.load(path).coordinator_key)
         coordinator_calls.join(files, Invitation.load(path))
         of = (StoreProcess, "_look_for_plan") if where == "in its look for a plan" else (StoreNode, "_activate")
-        monkeypatch.setattr(*of, unexpected)
         store = StoreProcess(files.folder.directory, look_s=0.1)
-        store.start()
-        assert until(lambda: store.state.ended)
-        assert (store.state.online, store.state.trouble) == (False, "ended by KeyError")
+        with monkeypatch.context() as patch:
+            patch.setattr(*of, unexpected)
+            store.start()
+            assert until(lambda: store.state.ended)
+            assert (store.state.online, store.state.trouble) == (False, "ended by KeyError")
+            store.stop()
+        store.start()  # whoever embeds it may try again
+        assert until(lambda: store.state.online)
+        time.sleep(0.5)
+        assert (store.state.online, store.state.ended) == (True, False)
         store.stop()
+        monkeypatch.setattr(*of, unexpected)
         caplog.clear()
         assert run(["store", "run", "--dir", str(files.folder.directory)]) == 1
     assert "Traceback" in caplog.text

@@ -112,6 +112,7 @@ class StoreProcess:
             self._take_part(stop)
 
     def _take_part(self, stop: threading.Event) -> None:
+        self._ended = ""
         self._node.start()
         try:
             while not self._node.state.ended:

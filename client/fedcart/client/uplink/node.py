@@ -108,6 +108,7 @@ class StoreNode:
         if self._thread is not None and self._thread.is_alive():
             raise FedcartError("the node runs already; nothing was started")
         self._stop.clear()
+        self._note(ended=False)
         self._thread = threading.Thread(target=self._alone, name="fedcart-store", daemon=True)
         self._thread.start()
 
