@@ -150,3 +150,13 @@ def test_fewer_customers_than_items_give_the_same_as_the_item_matrix(customers: 
     found = StoreCooccurrences.of(store, 3.0)
     assert (found.rows is None) == (customers >= ITEMS)
     np.testing.assert_allclose(found.score(STORE), dense(STORE) @ ease_by_formula(store, 3.0), atol=2e-6)
+
+
+def test_an_own_item_stays_ahead_of_what_the_model_puts_behind_it() -> None:
+    scores = np.where(np.arange(ITEMS) == 5, 3.0, np.linspace(1.0, 0.0, ITEMS)).astype(np.float32)[None, :]
+    one = STORE.slice(0, 1)  # has 5; EASE says most of 7 among what it has not had
+    beside = BesideStore(Given(scores), StoreCooccurrences.of(STORE, 0.1), weight=1000.0)
+    found = beside.score(Block(0, 0, one), None)[0]
+    others = np.where(np.isin(np.arange(ITEMS), one.items), -np.inf, found)
+    assert np.argmax(others) == 7
+    assert found[5] > others[7]

@@ -92,8 +92,20 @@ class BesideStore:
         """[block customers, items]; the model's own order where the store's customers say nothing. -inf stays."""
         scores = np.array(self.scorer.score(block, local), np.float32)
         scores /= spread(scores, block.histories)[:, None]
-        scores += np.float32(self.weight) * self.store.score(block.histories, self.ordered)
+        scores += np.float32(self.weight) * _never_behind(
+            self.store.score(block.histories, self.ordered), block.histories
+        )
         return scores
+
+
+def _never_behind(own: Float32Array, histories: Histories) -> Float32Array:
+    """The same, items of the history at least as high as the best other: EASE lets no item speak for itself, so that
+    what is bought again would fall behind by no fault of its own."""
+    had = (histories.row_of_pair(), histories.items)
+    others = own.copy()
+    others[had] = 0.0
+    own[had] = np.maximum(own[had], others.max(axis=1, initial=0.0)[had[0]])
+    return own
 
 
 def beside_store(scorer: Scorer, histories: Histories) -> BesideStore:
