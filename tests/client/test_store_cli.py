@@ -281,12 +281,44 @@ def test_refuses_a_ledger_edited_by_hand(desk: Desk) -> None:
     refused(desk, 3, "line 3: signature", "nothing was released")
 
 
-@pytest.mark.parametrize(("keep", "told"), [(0, "no finished line"), (1, "does not know plan"), (2, "not know plan")])
-def test_refuses_a_ledger_that_was_cut(desk: Desk, keep: int, told: str) -> None:
-    desk.approve()
+def put_back(desk: Desk, lines: int) -> Path:
+    """The ledger as it was when it had so many lines."""
     path = desk.home / "ledger.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:keep]))
-    refused(desk, 3, told, "nothing was")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
+    return path
+
+
+def test_refuses_a_ledger_without_a_line(desk: Desk) -> None:
+    desk.approve()
+    put_back(desk, 0)
+    refused(desk, 3, "no finished line", "nothing was")
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_ledger_that_lacks_a_plan_its_key_approved_stops_for_good(desk: Desk, lines: int) -> None:
+    desk.approve()
+    path = put_back(desk, lines)
+    before = path.read_bytes()
+    code, _, err = desk.approve()
+    assert code == 3
+    assert "rolled back: it lacks plan" in err
+    assert "which its own key approved; nothing was released" in err
+    assert path.read_bytes() == before
+    assert "a countersignature proves" in path.with_name(f"{path.name}.stopped").read_text()
+    shutil.rmtree(desk.plans)
+    (desk.home / "plan.toml").write_text(PLAN_TOML.replace("seed = 7", "seed = 8"))
+    assert desk.plan()[0] == 0
+    refused(desk, 3, "ledger.jsonl stopped: a countersignature proves", "After a stop")
+
+
+def test_a_countersignature_that_its_key_never_made_stops_nothing(desk: Desk) -> None:
+    path, own = desk.plans / SIGNATURES, desk.store.public.hex()
+    found = PlanSignatures.load(path)
+    for signature in ("0" * 128, found.signature):
+        dataclasses.replace(found, countersignatures={own: signature}).save(path)
+        refused(desk, 3, "a store's countersignature is not by key", "nothing was approved or released")
+    found.save(path)
+    assert desk.approve()[0] == 0
 
 
 def test_refuses_another_stores_ledger(desk: Desk) -> None:

@@ -1,8 +1,9 @@
 """A store looks at a plan before anything is spent: who signed it, what the policy says, what the ledger has left.
 
 `look` reads and changes nothing (an unfinished last line of the ledger is recovered, as at every opening). `accept`
-writes two lines into the ledger, then the countersignature: a crash in between leaves an approval that can be made
-again, never a countersignature that the ledger knows nothing of. Such a one means that the ledger was cut or swapped.
+writes two lines into the ledger, durably, then the countersignature: a crash in between leaves an approval that can be
+made again, never a countersignature that the ledger knows nothing of. Such a one proves that the ledger was cut, put
+back or swapped, and `look` stops it for good, as a receipt of a head that it lacks does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fedcart.shared.ledger.ledger import Ledger, now
 from fedcart.shared.plan import exact
 from fedcart.shared.policy import Policy
 from fedcart.shared.privacy.accounting import dearest_charge, run_rho
-from fedcart.shared.signatures import SIGNATURES, PlanSignatures, short
+from fedcart.shared.signatures import SIGNATURES, PlanSignatures
 from fedcart.shared.storage import named_failures
 
 
@@ -104,7 +105,7 @@ def look(directory: Path, policy: Policy, ledger: Ledger, store: Identity) -> Lo
 
     Raises:
       PrivacyRefused: a signature is bad, foreign or of another plan; or the store's own countersignature stands under a
-        plan that its ledger does not know.
+        plan that its ledger does not know: then the ledger is stopped.
       ConfigError: no signatures, or not a plan of this version, learner and catalogue.
     """
     path = directory / SIGNATURES
@@ -116,11 +117,7 @@ def look(directory: Path, policy: Policy, ledger: Ledger, store: Identity) -> Lo
     signatures.check(path, agreement.plan_hash, policy.trust.coordinator_key)  # the very bytes that were read
     approved = ledger.approved(digest)
     if agreement.plan.privacy and store.public.hex() in signatures.countersignatures and not approved:
-        raise PrivacyRefused(
-            f"{ledger.path} does not know plan {digest[:16]}…, which its own key {short(store.public.hex())} approved: "
-            "it was cut, restored from a copy or swapped; nothing was approved or released",
-            "put the newest copy of the ledger back",
-        )
+        ledger.rolled_back("a countersignature", f"plan {digest[:16]}…, which its own key approved")
     cost = plan_cost(agreement.plan, agreement.rounds)
     objections = tuple(dict.fromkeys(_objections(agreement, policy, ledger, approved)))
     return Look(

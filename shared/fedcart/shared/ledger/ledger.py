@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fedcart.shared.canonical import decimal_string
 from fedcart.shared.errors import InputError, PrivacyRefused, ProtocolError
@@ -260,7 +260,7 @@ class Ledger(Facts):
             self._file.refuse_unusable()
             own = [head for head in self._chain.own(receipt) if head.holds()]
             if any(head.head not in self._chain.heads for head in own):
-                self._file.stop("a receipt proves that it was rolled back: it lacks a head that its own key signed")
+                self.rolled_back("a receipt", "a head that its own key signed")
             if receipt.coordinator != coordinator.hex():
                 raise ProtocolError("a receipt is of another coordinator than the pinned one; it was not used")
             receipt.check()
@@ -268,6 +268,17 @@ class Ledger(Facts):
                 raise ProtocolError("a receipt lacks this store's own signed head; it was not used")
             if receipt.sig not in self._chain.receipts:
                 self._append("receipt", receipt.body())
+
+    def rolled_back(self, proof: str, lacks: str) -> NoReturn:
+        """Stop for good: a signature by this ledger's own key, which the caller verified, is of something that stood
+        here and does not any more.
+
+        Raises:
+          PrivacyRefused: always.
+        """
+        with self._guard:
+            self._file.refuse_unusable()
+            self._file.stop(f"{proof} proves that it was rolled back: it lacks {lacks}")
 
     def refuse_unwitnessed(self, plan: str, round: int) -> None:
         """Refuse round `round` of a plan while nobody witnessed what rounds up to `round` - 2 of it were charged, or
