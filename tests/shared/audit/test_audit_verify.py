@@ -134,13 +134,31 @@ def test_a_runs_folder_and_its_ledger_folder_are_the_same(audit: Audit, tmp_path
     assert audit("verify", tmp_path).out == audit("verify", tmp_path / "ledger").out
 
 
+@pytest.mark.parametrize("verb", ["verify", "budget"])
+def test_a_store_that_found_its_own_ledger_unusable_is_a_finding_with_the_reason_it_wrote(
+    audit: Audit, tmp_path: Path, verb: str
+) -> None:
+    two_stores(tmp_path)
+    assert audit(verb, tmp_path).code == 0
+    (tmp_path / f"{MINE}.stopped").write_text("a receipt proves that it was rolled back\x1b[2J\n" + "x" * 1000)
+    answer = audit(verb, tmp_path, "--json")
+    assert answer.code == 4
+    assert answer.rules == {"stopped"}
+    [finding] = answer.document["findings"]
+    assert (finding["file"], finding["line"]) == (MINE, 0)
+    assert "wrote 'a receipt proves that it was rolled back\\x1b[2J" in finding["message"]
+    assert len(finding["message"]) < 300
+    assert MINE in answer.err
+    if verb == "verify":
+        assert answer.document["stopped"] == [f"{MINE}.stopped"]
+        assert [one["verdict"] for one in answer.document["ledgers"]] == ["consistent, unanchored"] * 2
+
+
 def test_a_foreign_file_is_named_and_not_read_and_a_foreign_ledger_is_damaged(audit: Audit, tmp_path: Path) -> None:
     two_stores(tmp_path)
     (tmp_path / "notes.txt").write_text("hello")
-    (tmp_path / f"{MINE}.stopped").write_text("an fsync failed")
     document = audit("verify", tmp_path, "--json").document
-    assert document["foreign"] == ["notes.txt"]
-    assert document["stopped"] == [f"{MINE}.stopped"]
+    assert (document["foreign"], document["stopped"]) == (["notes.txt"], [])
     assert "not read: notes.txt" in audit("verify", tmp_path).out
     (tmp_path / "history.jsonl").write_text('{"round": 1, "metric": 0.25}\n')
     answer = audit("verify", tmp_path, "--json")

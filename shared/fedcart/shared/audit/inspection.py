@@ -1,14 +1,15 @@
-"""All ledgers of a folder, each verified by itself and against the receipts of the others; and what only shows when
-they lie side by side: one key twice, or another roster than the one that was told."""
+"""All ledgers of a folder, each verified by itself and against the receipts of the others; and what only shows
+beside them: a marker of a store that stopped, one key twice, or another roster than the one that was told."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedcart.shared.audit.anchors import anchor_of, fingerprints, first_line
-from fedcart.shared.audit.folder import RECEIPTS, Folder, find_ledgers
+from fedcart.shared.audit.folder import RECEIPTS, STOPPED, Folder, find_ledgers
 from fedcart.shared.canonical import canonical_bytes
 from fedcart.shared.errors import ConfigError, ProtocolError
 from fedcart.shared.ledger.kinds import HASH
@@ -22,10 +23,13 @@ from fedcart.shared.ledger.verify import (
     receipts_of,
     verify,
 )
+from fedcart.shared.storage import named_failures
 
 DAMAGED = "damaged"
 """How an auditor is told `not consistent`."""
 SCHEMA = 1
+MOST_REASON = 200
+"""Bytes of a marker that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ def inspect(directory: Path, fingerprint: str | None = None) -> Inspection:
     receipts = _receipts(folder)
     begun = [line for line in geneses.values() if line is not None]
     known = fingerprints(begun, [receipt for receipt, _ in receipts])
-    aside = _twice(geneses)
+    aside = (*_stopped(folder), *_twice(geneses))
     anchored = fingerprint in known
     if fingerprint is not None and not anchored:
         message = "a key, a first line, the coordinator, or the number of ledgers is not the roster's"
@@ -166,6 +170,15 @@ def _other(geneses: dict[Path, Line | None], mine: Path, other: Path) -> bool:
     """Whether the receipts in `other` come from another key than that of `mine`: a copy witnesses for nobody."""
     a, b = geneses[mine], geneses.get(other)
     return mine != other and (a is None or b is None or a.body["public"] != b.body["public"])
+
+
+def _stopped(folder: Folder) -> Iterator[Finding]:
+    """Each marker, with the first of the store's words: the ledger beside it may lack what was spent."""
+    for path in folder.stopped:
+        with named_failures(path, "read"), path.open("rb") as file:
+            reason = file.read(MOST_REASON).decode(errors="replace").strip()
+        ledger = path.with_name(path.name.removesuffix(STOPPED))
+        yield Finding(ledger, 0, "stopped", f"this store found its own ledger unusable, and wrote {reason!r}")
 
 
 def _twice(geneses: dict[Path, Line | None]) -> tuple[Finding, ...]:

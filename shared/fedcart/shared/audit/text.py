@@ -17,7 +17,6 @@ def verify_lines(inspection: Inspection) -> Iterator[str]:
         kind = "rehearsal, " if one.verdict.rehearsal else ""
         yield f"{one.path.name}: {kind}{one.word} ({one.verdict.lines} lines, {one.verdict.witnessed} witnessed)"
     yield from _findings(inspection.findings)
-    yield from (f"stopped: {path.name}: this store found its own ledger unusable" for path in inspection.folder.stopped)
     yield from (f"not read: {name}" for name in inspection.folder.foreign)
     if not inspection.anchored:
         yield "whose ledgers these are, nobody told: compare out of band, then give it as --roster-fingerprint"
