@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -18,9 +19,10 @@ from coalition_kit import ITEMS, served
 from fedcart.client.membership.coordinator import join, pin_coordinator
 from fedcart.client.membership.files import MemberFiles
 from fedcart.client.store_folder import create_store
-from fedcart.server.coalition import item_list
+from fedcart.server.coalition import item_list, service
 from fedcart.server.coalition.control import CONTROL, is_served, question
 from fedcart.server.coalition.folder import CoalitionFolder, create_coalition
+from fedcart.server.coalition.planning import publish, write_plan_file
 from fedcart.server.coalition.runs import RUNS, Runs
 from fedcart.server.coalition.service import Service
 from fedcart.server.coalition.watch import Counters, Watch, answer
@@ -233,6 +235,38 @@ def test_a_served_coalition_renews_is_watched_and_lets_a_store_leave(
         assert run(["store", "leave", "--dir", str(tmp_path / "north"), "--yes"]) == 2
         with pytest.raises(ProtocolError):
             join(store, Invitation.load(path))  # it was good once
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [((0, 1), "after 1970-01-01T00:00:01Z"), ((4_000_000_000, 4_000_000_001), "before 2096-10-02T07:06:40Z")],
+)
+def test_a_plan_that_does_not_hold_is_not_begun_and_costs_no_attempt(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    times: tuple[int, int],
+    told: str,
+) -> None:
+    with served(tmp_path) as (folder, _):
+        [path] = folder.invite(["north"], tmp_path)
+        store = MemberFiles(create_store(tmp_path / "north")[0])
+        pin_coordinator(store.policy_file, Invitation.load(path).coordinator_key)
+        join(store, Invitation.load(path))
+        plan = write_plan_file(folder, epsilon=4.0, learner="popularity", trust=None, customers_bound=1000)
+        for name, at in zip(("not_before", "not_after"), times, strict=True):
+            plan.write_text(re.sub(rf"{name} = \d+", f"{name} = {at}", plan.read_text()))
+        _, place = publish(folder)
+        began = time.monotonic()
+        assert run(["coalition", "train", str(folder.directory), "--wait", "60"]) == 3
+        assert time.monotonic() - began < 30  # no store was waited for
+        said = capsys.readouterr().err
+        assert f"plan {place.name}: it does not hold {told}, and the time here is 20" in said
+        assert "nothing was sent or charged" in said
+        assert "hint: make a new one: fedcart coalition plan" in said
+        assert Runs(folder.directory).read() == []
+    monkeypatch.setattr(service, "load_checkpoint", lambda *_: SimpleNamespace(round_index=0))
+    service.refuse_out_of_time(place, service.described(place))  # all its rounds are finished: its model is kept
 
 
 # --- the item list

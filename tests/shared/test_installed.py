@@ -48,8 +48,8 @@ def test_a_policy_asks_whose_plan_it_is_for_which_code_and_when_it_holds() -> No
     for field, value, told in (
         ("coordinator_key", "2" * 64, "it is coordinator 2222222222222222…'s"),
         ("app_hash", "2" * 64, "it is for the code 2222222222222222…"),
-        ("not_before", 3_999_999_999, "does not hold before 3999999999"),
-        ("not_after", 1, "does not hold after 1"),
+        ("not_before", 3_999_999_999, "does not hold before 2096-10-02T07:06:39Z"),
+        ("not_after", 1, "does not hold after 1970-01-01T00:00:01Z"),
     ):
         [found] = objections(**{**good, field: value})
         assert found.startswith(told) or told in found

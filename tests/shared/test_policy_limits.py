@@ -137,10 +137,22 @@ def test_a_plan_holds_from_its_first_second_to_its_last(monkeypatch):
     monkeypatch.setattr(module.time, "time", lambda: NOW + 0.5)
     check(simulated(), plan(not_before=NOW, not_after=NOW + 1))
     check(simulated(), plan(not_before=NOW - 1, not_after=NOW))
-    with pytest.raises(PrivacyRefused, match=f"it does not hold before {NOW + 1}, and the time here is {NOW};"):
-        check(simulated(), plan(not_before=NOW + 1, not_after=NOW + 2))
-    with pytest.raises(PrivacyRefused, match=f"it does not hold after {NOW - 1}, and the time here is {NOW};"):
-        check(simulated(), plan(not_before=NOW - 2, not_after=NOW - 1))
+    for times, told in (
+        ({"not_before": NOW + 1, "not_after": NOW + 2}, "before 2027-01-15T08:00:01Z"),
+        ({"not_before": NOW - 2, "not_after": NOW - 1}, "after 2027-01-15T07:59:59Z"),
+    ):
+        with pytest.raises(PrivacyRefused) as caught:
+            check(simulated(), plan(**times))
+        assert caught.value.message == (
+            f"it does not hold {told}, and the time here is 2027-01-15T08:00:00Z; nothing was released"
+        )
+        assert caught.value.hint == "ask the coordinator for a new plan, or set this machine's clock right"
+
+
+@pytest.mark.parametrize(("field", "at"), [("not_before", 10**300), ("not_after", -(10**300))])
+def test_a_time_that_no_calendar_holds_is_refused_like_any_other(field, at):
+    with pytest.raises(PrivacyRefused, match=f"{at}, and the time here is 20"):
+        check(simulated(), plan(**{field: at}))
 
 
 class Spent:

@@ -22,7 +22,7 @@ from fedcart.shared.errors import PrivacyRefused
 from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger, now
 from fedcart.shared.plan import exact
-from fedcart.shared.policy import Policy
+from fedcart.shared.policy import Policy, advice
 from fedcart.shared.privacy.accounting import dearest_charge, run_rho
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
 from fedcart.shared.storage import named_failures
@@ -73,7 +73,7 @@ class Look:
             raise PrivacyRefused(
                 f"the policy does not allow plan {self.agreement.plan_hash[:16]}…: {'; '.join(self.objections)}; "
                 "nothing was approved or released",
-                "change policy.toml, or ask for another plan",
+                advice(self.agreement.plan),
             )
 
     def document(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,6 +101,14 @@ class Plan:
         """h: stores whose noise is certain to stand in every total; 1 where each adds all of it."""
         cohort = self.cohort()
         return 1 if cohort is None else cohort.honest
+
+    def out_of_time(self, at: int) -> str:
+        """Why it does not hold at `at`, seconds since 1970 UTC, with both times in ISO form; empty when it does."""
+        if self.not_before is not None and at < self.not_before:
+            return f"it does not hold before {_utc(self.not_before)}, and the time here is {_utc(at)}"
+        if self.not_after is not None and at > self.not_after:
+            return f"it does not hold after {_utc(self.not_after)}, and the time here is {_utc(at)}"
+        return ""
 
     def build_learner(self) -> Learner:
         """The learner with the plan's hyper-parameters."""
@@ -193,6 +202,14 @@ def build_learner(name: str, hyper_parameters: Mapping[str, Any]) -> Learner:
 def hyper_parameters(learner: Learner) -> dict[str, Any]:
     """All fields of a learner."""
     return {f.name: getattr(learner, f.name) for f in dataclasses.fields(learner)}  # type: ignore[arg-type]
+
+
+def _utc(at: int) -> str:
+    """A time in ISO form; of one that no calendar holds, its seconds since 1970."""
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return str(at)
 
 
 def exact(value: Any) -> Any:

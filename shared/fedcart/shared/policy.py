@@ -133,7 +133,7 @@ class Policy:
           PrivacyRefused: the first thing that does not fit, its value, and the policy's limit.
         """
         for wrong in self.objections(plan, rounds):
-            raise PrivacyRefused(f"{wrong}; nothing was released", "change policy.toml, or ask for another plan")
+            raise PrivacyRefused(f"{wrong}; nothing was released", advice(plan))
 
     def objections(self, plan: Plan, rounds: tuple[Round, ...]) -> Iterator[str]:
         """Everything in a plan that does not fit: its value, and the policy's limit. Rounds alike object alike."""
@@ -154,15 +154,13 @@ class Policy:
 
     def _origin_objections(self, plan: Plan) -> Iterator[str]:
         """Whose plan it is, when it holds, and for which code."""
-        pinned, at = self.trust.coordinator_key, int(time.time())
+        pinned = self.trust.coordinator_key
         if plan.coordinator_key is not None and pinned and plan.coordinator_key != pinned:
             yield f"it is coordinator {plan.coordinator_key[:16]}…'s, and [trust] coordinator_key is {pinned[:16]}…"
         if plan.app_hash is not None and plan.app_hash != (own := installed_app_hash()):
             yield f"it is for the code {plan.app_hash[:16]}…, and {own[:16]}… is installed here"
-        if plan.not_before is not None and at < plan.not_before:
-            yield f"it does not hold before {plan.not_before}, and the time here is {at}"
-        if plan.not_after is not None and at > plan.not_after:
-            yield f"it does not hold after {plan.not_after}, and the time here is {at}"
+        if wrong := plan.out_of_time(int(time.time())):
+            yield wrong
 
     def _noise_objections(self, plan: Plan, rounds: tuple[Round, ...]) -> Iterator[str]:
         limits, terms = self.limits, plan.privacy
@@ -237,6 +235,13 @@ class Policy:
         for name, cap, spent in caps:
             if cap < math.inf and (would := spent()) > cap:
                 yield name, would, cap
+
+
+def advice(plan: Plan) -> str:
+    """What to do about a plan that a policy does not allow: a hint."""
+    if plan.out_of_time(int(time.time())):
+        return "ask the coordinator for a new plan, or set this machine's clock right"
+    return "change policy.toml, or ask for another plan"
 
 
 def simulated() -> Policy:

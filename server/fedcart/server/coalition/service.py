@@ -19,7 +19,7 @@ from fedcart.server.coalition.watch import Counters, Watch
 from fedcart.server.listener import Guard, Listener, Members, server_context
 from fedcart.server.tls_files import SERVER, SERVER_KEY, expires
 from fedcart.shared.agreement import PLAN, Agreement
-from fedcart.shared.errors import ConfigError, DataError, FedcartError, ProtocolError
+from fedcart.shared.errors import ConfigError, DataError, FedcartError, PrivacyRefused, ProtocolError
 from fedcart.shared.flower_compat import SUPERLINK_NODE_ID, Context, RecordDict, UserConfig
 from fedcart.shared.flower_compat.link import Link
 from fedcart.shared.json_log import FIELDS
@@ -31,6 +31,7 @@ from fedcart.shared.storage import file_version
 log = logging.getLogger("fedcart.coalition")
 LOOK_S = 0.5
 """Seconds between two looks at the list of members, and at what a run waits for."""
+NEW_PLAN = "fedcart coalition plan NAME --epsilon E"
 DEADLINE_S = 300.0
 """Seconds that a flow of a round may take."""
 
@@ -155,8 +156,10 @@ class Service:
     def _train(self, wait_s: float, deadline_s: float, say: Say) -> None:
         place = self._folder.published()
         if place is None:
-            raise ProtocolError("no plan is published; nothing was run", "fedcart coalition plan NAME --epsilon E")
-        run = self._runs.begin(time.time(), described(place))
+            raise ProtocolError("no plan is published; nothing was run", NEW_PLAN)
+        about = described(place)
+        refuse_out_of_time(place, about)
+        run = self._runs.begin(time.time(), about)
         try:
             self._wait_for_approvals(place, wait_s, say)
             self._rounds(place, deadline_s, run, say)
@@ -235,6 +238,20 @@ def keep_model(place: Path) -> None:
     found = load_checkpoint(place, agreement.plan_hash)
     if found is not None and not (place / RUN_MODEL).exists():
         save_model(place / RUN_MODEL, agreement.plan, agreement.catalogue, found.state, rehearsal=False)
+
+
+def refuse_out_of_time(place: Path, about: Mapping[str, Any]) -> None:
+    """Refuse to go on with a plan that no store answers any more, or yet; a run that is complete stays so.
+
+    Raises:
+      PrivacyRefused: it does not hold now. Nothing was sent.
+    """
+    wrong = Plan.load(place / PLAN).out_of_time(int(time.time()))
+    if not wrong:
+        return
+    found = load_checkpoint(place, about["plan_hash"])
+    if found is None or found.round_index + 1 < about["rounds"]:
+        raise PrivacyRefused(f"plan {place.name}: {wrong}; nothing was sent or charged", f"make a new one: {NEW_PLAN}")
 
 
 def described(place: Path) -> dict[str, Any]:
