@@ -20,6 +20,7 @@ from fedcart.shared.identity import Identity
 from fedcart.shared.ledger.ledger import Ledger
 from fedcart.shared.ledger.verify import verify
 from fedcart.shared.policy import Policy
+from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
 from plan_kit import PLAN_TOML, POLICY_TOML, Desk, command
 
@@ -64,12 +65,44 @@ def test_a_plan_in_a_stores_folder_is_approved_with_the_stores_own_files(desk: D
     place = folder.directory / "plans" / "first"
     shutil.copytree(desk.plans, place)
     shutil.copy(desk.home / "policy.toml", folder.directory)
+    with folder.open_ledger() as ledger:
+        genesis = ledger.genesis
+    write_roster(desk, place, identity.public.hex(), genesis)
     code, _, err = command("store", "approve", place, "--yes")
     assert code == 0, err
     signed = PlanSignatures.load(place / SIGNATURES)
     assert list(signed.countersignatures) == [identity.public.hex()]
     with folder.open_ledger() as ledger:
         assert ledger.approved(signed.plan_hash)
+
+
+def write_roster(desk: Desk, place: Path, key: str, ledger: str) -> None:
+    """Of this store and another one."""
+    roster = Roster(coordinator=desk.coordinator.public.hex(), stores=("1" * 64, key), ledgers=("2" * 64, ledger))
+    roster.save(place / ROSTER)
+
+
+@pytest.mark.parametrize(
+    ("key", "ledger", "told", "hint"),
+    [
+        ("3" * 64, "3" * 64, "does not name this store;", "made after it joined"),
+        ("own", "3" * 64, "this store with this ledger, but with another", "the store joined with"),
+    ],
+)
+def test_a_plan_of_other_stores_is_not_countersigned(desk: Desk, key: str, ledger: str, told: str, hint: str) -> None:
+    write_roster(desk, desk.plans, desk.store.public.hex() if key == "own" else key, ledger)
+    refused(desk, 3, told, hint, "nothing was approved or released")
+    assert not PlanSignatures.load(desk.plans / SIGNATURES).countersignatures
+
+
+def test_a_plan_in_a_stores_folder_without_its_roster_is_not_countersigned(desk: Desk, tmp_path: Path) -> None:
+    folder, _ = create_store(tmp_path / "north", coalition="spring")
+    place = folder.directory / "plans" / "first"
+    shutil.copytree(desk.plans, place)
+    code, _, err = command("store", "approve", place, "--yes")
+    assert code == 2
+    assert "roster.json" in err
+    assert not PlanSignatures.load(place / SIGNATURES).countersignatures
 
 
 def test_shows_the_cost_and_what_the_ledger_would_have_spent(desk: Desk) -> None:

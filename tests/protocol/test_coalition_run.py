@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from coalition_kit import NAMES, served, until, write_sales
+from fedcart.client.approve import check_roster
 from fedcart.client.membership import coordinator as coordinator_calls
 from fedcart.client.membership.demo import Demo
 from fedcart.client.membership.files import MemberFiles
@@ -27,7 +28,7 @@ from fedcart.client.recommend.models import current_name
 from fedcart.client.records import open_records
 from fedcart.client.store import Store
 from fedcart.client.store_folder import StoreFolder, create_store
-from fedcart.client.store_process import StoreProcess, check_roster, known_keys
+from fedcart.client.store_process import StoreProcess, known_keys
 from fedcart.client.uplink import StoreNode
 from fedcart.server.checkpoint import read_lines
 from fedcart.server.coalition.control import question

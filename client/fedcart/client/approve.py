@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from fedcart.client.ledger_files import home_of
 from fedcart.shared.agreement import PLAN, Agreement
 from fedcart.shared.cost import Cost, plan_cost
 from fedcart.shared.cost_text import rounded
@@ -24,6 +25,7 @@ from fedcart.shared.ledger.ledger import Ledger, now
 from fedcart.shared.plan import exact
 from fedcart.shared.policy import Policy, advice
 from fedcart.shared.privacy.accounting import dearest_charge, run_rho
+from fedcart.shared.roster import ROSTER, Roster
 from fedcart.shared.signatures import SIGNATURES, PlanSignatures
 from fedcart.shared.storage import named_failures
 
@@ -101,14 +103,19 @@ class Look:
 
 
 def look(directory: Path, policy: Policy, ledger: Ledger, store: Identity) -> Look:
-    """Read a plan as a store does: signatures first, then the plan, then policy and ledger.
+    """Read a plan as a store does: roster and signatures first, then the plan, then policy and ledger.
+
+    A plan in a store's folder has a roster beside it; elsewhere one is checked where it lies there.
 
     Raises:
-      PrivacyRefused: a signature is bad, foreign or of another plan; or the store's own countersignature stands under a
+      InputError, DataError: the roster cannot be read.
+      PrivacyRefused: the roster names another store or ledger; a signature is bad, foreign or of another plan; or the store's own countersignature stands under a
         plan that its ledger does not know: then the ledger is stopped.
       ConfigError: no signatures, or not a plan of this version, learner and catalogue.
     """
     path = directory / SIGNATURES
+    if (directory / ROSTER).exists() or home_of(directory) != directory:
+        check_roster(Roster.load(directory / ROSTER), store.public.hex(), ledger.genesis)
     signatures = PlanSignatures.load(path)
     with named_failures(directory / PLAN, "read"):
         digest = hashlib.sha256((directory / PLAN).read_bytes()).hexdigest()
@@ -154,6 +161,23 @@ def accept(seen: Look, ledger: Ledger, store: Identity) -> PlanSignatures:
     signed.check(path, digest, seen.signatures.coordinator_key)
     signed.save(path)
     return signed
+
+
+def check_roster(roster: Roster, own: str, genesis: str) -> None:
+    """Refuse a roster that does not name this store and its ledger, or names it twice. Raises PrivacyRefused."""
+    if own not in roster.stores:
+        raise PrivacyRefused(
+            "the plan's roster does not name this store; nothing was approved or released",
+            "it takes part from the first plan that is made after it joined: ask the operator for one",
+        )
+    if len(set(roster.stores)) != len(roster.stores):
+        raise PrivacyRefused("the plan's roster names a store twice; nothing was approved or released")
+    if roster.ledgers[roster.stores.index(own)] != genesis:
+        raise PrivacyRefused(
+            "the plan's roster does not name this store with this ledger, but with another; nothing was approved or "
+            "released",
+            "use the ledger that the store joined with",
+        )
 
 
 def spent_lines(seen: Look) -> list[str]:

@@ -203,7 +203,6 @@ class StoreProcess:
             )
         with self._files.folder.open_ledger() as ledger:
             roster = Roster.load(place / ROSTER)
-            check_roster(roster, own, ledger.genesis)
             seen = look(place, policy, ledger, self._identity)
             check_origin(seen.agreement.plan, self._coalition, policy)
             if seen.agreement.plan.trust == "distributed":
@@ -264,14 +263,6 @@ def check_origin(plan: Plan, coalition: str, policy: Policy) -> None:
             f"the plan is of coalition {plan.coalition!r}, not of {coalition!r} by its pinned coordinator, or names no "
             "app_hash; nothing was approved"
         )
-
-
-def check_roster(roster: Roster, own: str, genesis: str) -> None:
-    """Refuse a roster that does not name this store and its ledger, or names it twice. Raises PrivacyRefused."""
-    if roster.stores.count(own) != 1 or roster.ledgers[roster.stores.index(own)] != genesis:
-        raise PrivacyRefused("the plan's roster does not name this store with its ledger; nothing was approved")
-    if len(set(roster.stores)) != len(roster.stores):
-        raise PrivacyRefused("the plan's roster names a store twice; nothing was approved")
 
 
 def known_keys(roster: Roster, policy: Policy, own: str) -> list[bytes]:
