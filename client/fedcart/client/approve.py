@@ -109,8 +109,8 @@ def look(directory: Path, policy: Policy, ledger: Ledger, store: Identity) -> Lo
 
     Raises:
       InputError, DataError: the roster cannot be read.
-      PrivacyRefused: the roster names another store or ledger; a signature is bad, foreign or of another plan; or the store's own countersignature stands under a
-        plan that its ledger does not know: then the ledger is stopped.
+      PrivacyRefused: the roster names another store or ledger; a signature is bad, foreign or of another plan; or the
+        store's own countersignature stands under a plan that its ledger does not know: then the ledger is stopped.
       ConfigError: no signatures, or not a plan of this version, learner and catalogue.
     """
     path = directory / SIGNATURES
