@@ -7,6 +7,7 @@ import dataclasses
 import email.utils
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -332,7 +333,14 @@ def test_a_roster_without_this_store_or_with_another_ledger_is_refused() -> None
         check_roster(twice, "1" * 64, "a" * 64)
 
 
-def test_a_plan_that_a_person_must_approve_waits_and_an_unpinned_coordinator_is_refused(tmp_path: Path) -> None:
+def told_by_stores(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "fedcart.store"]
+
+
+def test_a_plan_that_a_person_must_approve_waits_and_an_unpinned_coordinator_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fedcart.store")
     write_sales(tmp_path / "sales.csv")
     with served(tmp_path) as (folder, _):
         paths = folder.invite(NAMES, tmp_path)
@@ -345,19 +353,43 @@ def test_a_plan_that_a_person_must_approve_waits_and_an_unpinned_coordinator_is_
         write_plan_file(folder, epsilon=4.0, learner="popularity", trust=None, customers_bound=1000)
         publish(folder)
         stores = [StoreProcess(found.directory, ready=lambda *_: None) for found in folders[:2]]
-        for store, reason in zip(stores, ["waits for a person", "pins no coordinator_key"], strict=True):
-            with pytest.raises(PrivacyRefused, match=reason) as refused:
-                store._look_for_plan()
-            assert store.plan == ""
-            if store is stores[0]:
-                assert refused.value.hint is not None
-                advised = refused.value.hint.split()
-        assert run([*advised[1:], "--yes"]) == 0
+        with pytest.raises(PrivacyRefused, match="pins no coordinator_key"):
+            stores[1]._look_for_plan()
+        for _ in range(3):
+            stores[0]._look_for_plan()
+        [line] = told_by_stores(caplog)  # normal, and told once
+        assert (line.levelname, [store.plan for store in stores]) == ("INFO", ["", ""])
+        said, advised = line.getMessage().split(": fedcart ")
+        assert "waits for a person's approval" in said
+        assert run([*advised.split(), "--yes"]) == 0
         stores[0]._look_for_plan()
         assert stores[0].plan == folder.published().name  # type: ignore[union-attr]
         told = list(question(folder.directory, {"do": "train", "wait_s": 0.1}))
         assert told[-1]["event"] == "failed"
         assert "did not approve" in told[-1]["message"]
+
+
+def test_a_store_that_joined_after_the_plan_waits_for_the_next_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fedcart.store")
+    write_sales(tmp_path / "sales.csv")
+    with served(tmp_path) as (folder, _):
+        paths = folder.invite(NAMES, tmp_path)
+        Demo(paths[:2], tmp_path / "stores", tmp_path / "sales.csv", lambda _: None).prepare()
+        write_plan_file(folder, epsilon=4.0, learner="popularity", trust=None, customers_bound=1000)
+        _, before = publish(folder)
+        [late] = Demo(paths[2:], tmp_path / "late", tmp_path / "sales.csv", lambda _: None).prepare()
+        store = StoreProcess(late.directory, ready=lambda *_: None)
+        for _ in range(3):
+            store._look_for_plan()
+        [line] = told_by_stores(caplog)
+        assert line.levelname == "INFO"
+        assert f"plan {before.name} was made without this store, which takes part from the next one" in caplog.text
+        write_plan_file(folder, epsilon=4.0, learner="popularity", trust="local", customers_bound=1000)
+        _, after = publish(folder)
+        store._look_for_plan()
+        assert (store.plan, told_by_stores(caplog)[-1].getMessage()) == (after.name, f"ready for plan {after.name}")
 
 
 # --- the six commands, as a user types them

@@ -59,7 +59,7 @@ class StoreProcess:
         membership, self._identity = self._files.membership(), self._files.folder.identity()
         key, authority = load_node_key(self._files.node_key), membership.authority.encode()
         self._make_ready, self._coalition = ready, membership.coalition
-        self._look_s, self._trouble, self._ended = look_s, "", ""
+        self._look_s, self._trouble, self._waiting, self._ended = look_s, "", "", ""
         self._shown, self._ready, self._modelled = "", "", ""
         self._masks: tuple[str, StoreMasks] | None = None
         self._masks_lock = threading.Lock()
@@ -157,6 +157,8 @@ class StoreProcess:
             return
         place = self._files.plan(name)
         countersignature = self._approved(place)
+        if countersignature is None:
+            return
         agreement = Agreement.open(place)
         self._make_ready(self._files.folder.directory, place)
         send_approval(self._files, self._identity, agreement.plan_hash, countersignature)
@@ -188,11 +190,12 @@ class StoreProcess:
                 replace_bytes(place / file, texts[file].encode())
         self._shown = name
 
-    def _approved(self, place: Path) -> str:
-        """This store's countersignature.
+    def _approved(self, place: Path) -> str | None:
+        """This store's countersignature; None, and a word of it in the log, while it waits for a person, or for a plan
+        that names it: nothing is wrong then.
 
         Raises:
-          PrivacyRefused: the policy refuses the plan or its roster, or a person has to approve it first.
+          PrivacyRefused: the policy refuses the plan or its roster.
         """
         policy, own = self._files.folder.policy(), self._identity.public.hex()
         if not policy.trust.coordinator_key:
@@ -203,6 +206,10 @@ class StoreProcess:
             )
         with self._files.folder.open_ledger() as ledger:
             roster = Roster.load(place / ROSTER)
+            if own not in roster.stores:
+                if self._waits_now(f"{place.name} of others"):
+                    log.info("plan %s was made without this store, which takes part from the next one on", place.name)
+                return None
             seen = look(place, policy, ledger, self._identity)
             check_origin(seen.agreement.plan, self._coalition, policy)
             if seen.agreement.plan.trust == "distributed":
@@ -211,12 +218,16 @@ class StoreProcess:
             if own not in signed.countersignatures:
                 seen.require()
                 if not policy.approve.auto:
-                    raise PrivacyRefused(
-                        f"plan {place.name} waits for a person's approval; nothing was approved or released",
-                        f"fedcart store approve {place}",
-                    )
+                    if self._waits_now(f"{place.name} for a person"):
+                        log.info("plan %s waits for a person's approval: fedcart store approve %s", place.name, place)
+                    return None
                 signed = accept(seen, ledger, self._identity)
         return signed.countersignatures[own]
+
+    def _waits_now(self, words: str) -> bool:
+        """Whether it did not wait for the same when it last looked: what it waits for is told once."""
+        before, self._waiting = self._waiting, words
+        return before != words
 
     # --- what it brings to the gate
 
