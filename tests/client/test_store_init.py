@@ -46,6 +46,25 @@ def test_makes_files_key_and_ledger(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_table_that_is_not_there_is_said_and_may_come_later(tmp_path: Path, as_json: bool) -> None:
+    more = ("--json",) if as_json else ()
+    code, out, err = command("store", "init", tmp_path / "one", *more)
+    assert code == 0
+    assert f"warning: {tmp_path / 'one' / 'sales.csv'} is not there yet" in err
+    assert "warning" not in out
+    (tmp_path / "there.csv").write_text("customer,item,time\n")
+    asked = ("--query", "SELECT 1")
+    for name, words in (
+        ("two", (tmp_path / "there.csv",)),
+        ("three", ("env:SHOP", *asked)),
+        ("four", ("postgresql+psycopg://shop/sales", *asked)),
+    ):
+        code, _, err = command("store", "init", tmp_path / name, "--data", *words, *more)
+        assert code == 0, err
+        assert "warning" not in err
+
+
 def test_what_is_given_stands_in_the_files(tmp_path: Path) -> None:
     code, _, err = command(
         *("store", "init", tmp_path / "n", "--data", "env:SHOP", "--query", 'SELECT "who" FROM s WHERE at >= :since'),

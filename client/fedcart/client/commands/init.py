@@ -42,9 +42,10 @@ def init(
     from fedcart.client.ledger_files import POLICY
     from fedcart.client.store_folder import STORE, create_store
 
+    place = located(source or str(Path(directory) / "sales.csv"))
     folder, identity = create_store(
         directory,
-        source=located(source or str(Path(directory) / "sales.csv")),
+        source=place,
         query=query,
         columns=options.pairs(columns, "--columns"),
         catalogue=None if items is None else str(items.absolute()),
@@ -57,6 +58,8 @@ def init(
         "key": folder.key_file,
         "ledger": folder.ledger_file,
     }
+    if is_path(place) and not Path(place).exists():
+        click.echo(f"warning: {place} is not there yet; nothing can be read before it is", err=True)
     if as_json:
         told = {name: str(path) for name, path in files.items()}
         click.echo(json.dumps({"schema": 1, **told, "fingerprint": identity.fingerprint}, indent=2))
@@ -69,4 +72,9 @@ def init(
 
 def located(source: str) -> str:
     """A path as it is found from anywhere; URLs and env:NAME as they are."""
-    return source if "://" in source or source.startswith("env:") else str(Path(source).absolute())
+    return str(Path(source).absolute()) if is_path(source) else source
+
+
+def is_path(source: str) -> bool:
+    """Whether it is neither a URL nor env:NAME."""
+    return "://" not in source and not source.startswith("env:")
