@@ -16,7 +16,7 @@ from fedcart.shared.interactions import Interactions
 from fedcart.simulation import defaults
 from fedcart.simulation.config import Config, DataConfig, LearnerConfig, PrivacyConfig, RoundsConfig, SplitConfig
 from fedcart.simulation.datasets.dataset import Dataset, GivenSplit, Reading
-from fedcart.simulation.provenance import TUNED_ELSEWHERE, provenance, validation
+from fedcart.simulation.provenance import TUNED_ELSEWHERE, TUNED_HERE, provenance, validation
 from fedcart.simulation.run import shell_line
 from fedcart.simulation.split import make_split
 
@@ -208,6 +208,10 @@ def test_what_was_tuned_under_another_split_or_draw_is_not_called_tuned() -> Non
     assert found_for("online-retail", ("same",), at=day)["same"]["source"] == "validation"
     assert found_for("online-retail", ("same",), at=day + 86_400)["same"]["source"] == "other set"
     assert found_for("online-retail", ("same",))["same"]["words"] == TUNED_ELSEWHERE
+    noise = {"trained": "spectral", "privacy": PrivacyConfig(epsilon=4.0)}
+    for at, words in ((day, TUNED_HERE), (None, TUNED_ELSEWHERE)):  # a part of the settings is the set's own
+        found = found_for("online-retail", ("federated",), at=at, **noise)["federated"]
+        assert found["words"].endswith(f"them {words}")
     day = 1_761_177_600
     assert found_for("marketplace", ("ease",), at=day)["ease"]["source"] == "validation"
     assert found_for("marketplace", ("ease",), at=day, seed=1)["ease"]["source"] == "other set"

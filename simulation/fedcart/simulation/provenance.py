@@ -20,7 +20,8 @@ BESIDE_STORE = {
 """Methods that are another one with the store's own co-occurrences beside it."""
 MARKETPLACE = ("default", "daily", 0)
 """Size, events and seed of the marketplace that settings were tuned on."""
-TUNED_ELSEWHERE = "tuned on validation of this set under another split or draw"
+TUNED_HERE = "tuned on validation of this set"
+TUNED_ELSEWHERE = f"{TUNED_HERE} under another split or draw"
 
 
 def provenance(
@@ -38,6 +39,8 @@ def provenance(
             words += "; popularity released at the run's ε, nothing else learned together"
         if source == "validation" and not as_tuned:
             source, words = "other set", TUNED_ELSEWHERE
+        elif not as_tuned:  # a part of them may be
+            words = words.replace(TUNED_HERE, TUNED_ELSEWHERE)
         if method == "federated" and private and source not in ("private", "none", "default"):
             words += "; without noise"
         given = sorted(defaults.given_settings(config, learner)) if own else []
