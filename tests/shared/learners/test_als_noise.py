@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedcart.shared.errors import ConfigError
+from fedcart.shared.learners import als
 from fedcart.shared.learners.als import ITEMS, POPULARITY, Als
 from fedcart.shared.learners.als_noise import NoisedStep, nearest_positive, predictors, unit_rows
 from fedcart.shared.learners.base import Block
@@ -104,6 +105,17 @@ def test_public_features_take_noise_out_of_sums_that_they_explain():
             ((shrink(noised, 5.0, predictors(q, x), q) - truth) ** 2).mean() for x in (public, None)
         )
         assert with_features < without / 3
+
+
+def test_each_band_of_each_sweep_is_pulled_to_its_own_items_features(monkeypatch):
+    seen, solve = [], NoisedStep.solve
+    monkeypatch.setattr(als, "MOST_WORDS", 20 * D)
+    monkeypatch.setattr(NoisedStep, "solve", lambda *given: seen.append(given[-1]) or solve(*given))
+    private_run(Als(embedding_dim=D, sweeps=2, shared_curvature=True, public_start=True), 4.0)
+    assert len(seen) == 6
+    wanted = public_features(toy_catalogue(N), D, 0)
+    assert np.array_equal(np.vstack(seen[:3]), wanted)
+    assert np.array_equal(np.vstack(seen[3:]), wanted)
 
 
 @pytest.mark.parametrize("shared", [True, False])

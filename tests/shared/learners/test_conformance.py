@@ -49,7 +49,9 @@ def test_a_built_in_learner_conforms(learner, check):
 @pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS + PRIVATE_CHECKS, ids=check_id)
 @pytest.mark.parametrize("local_steps", [0, 2], ids=["one gradient", "local steps"])
-@pytest.mark.parametrize(("name", "more"), [("mf", {}), ("ncf", {}), ("mf", {"popularity_share": 0.2})])
+@pytest.mark.parametrize(
+    ("name", "more"), [("mf", {}), ("ncf", {}), ("mf", {"popularity_share": 0.2, "solve_regularization": 5.0})]
+)
 def test_a_neural_learner_conforms(name, more, local_steps, check):
     server = "adam" if local_steps == 0 else "average"
     settings = {"embedding_dim": 4, "round_count": 2, "local_steps": local_steps, "server_optimizer": server} | more

@@ -50,8 +50,8 @@ CURVATURE = "curvature"
 PULL = "pull"
 FACTORS = "als_factors"
 FEATURES = "features"
-MOST_POPULARITY = 0.9
-"""Of the budget, for all but the matrix common to the items."""
+BESIDE_GRAM = 0.9
+"""Of the budget, for popularity and the items' own sums; the rest is for the matrix common to them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +105,9 @@ class Als:
                 f"als: embedding_dim {self.embedding_dim} needs {self.triangle} numbers for one matrix, over the limit "
                 f"of {MOST_WORDS} a release; nothing was run"
             )
-        if not 0 < self.popularity_share < MOST_POPULARITY:
+        if not 0 < self.popularity_share < BESIDE_GRAM:
             raise ConfigError(
-                f"als: popularity_share {self.popularity_share} must be above 0 and below {MOST_POPULARITY}; "
+                f"als: popularity_share {self.popularity_share} must be above 0 and below {BESIDE_GRAM}; "
                 "nothing was run"
             )
         if not (0 < self.regularization < np.inf and 0 < self.init_scale < np.inf):
@@ -146,12 +146,12 @@ class Als:
     def bounds(self) -> Mapping[str, Bound]:
         """A customer's weights and factor are each cut to 1; the right-hand sides get most of the budget."""
         unit = Bound(clip_norm=1.0, weight_clip_norm=1.0)
-        rest = MOST_POPULARITY - self.popularity_share
+        rest = BESIDE_GRAM - self.popularity_share
         pull = rest if self.shared_curvature else rest * 5 / 8
         found = {
             POPULARITY: Bound(clip_norm=1.0, share=self.popularity_share),
             PULL: dataclasses.replace(unit, share=pull),
-            GRAM: Bound(clip_norm=1.0, share=1.0 - MOST_POPULARITY),
+            GRAM: Bound(clip_norm=1.0, share=1.0 - BESIDE_GRAM),
         }
         return found if self.shared_curvature else found | {CURVATURE: dataclasses.replace(unit, share=rest - pull)}
 
