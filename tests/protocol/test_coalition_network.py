@@ -99,8 +99,9 @@ def test_a_store_whose_network_is_cut_and_heals_takes_part_again(cable: Cable, t
             assert {line["stores"] for line in lines} == {5}
         elif seconds > LEASE_S:
             assert any("NodeUnavailable" in line["failures"] for line in lines), "the cut was not noticed"
-        else:
-            assert any(line["failures"] for line in lines), "the cut was not noticed"
+        else:  # a receipt was lost alone where the cut came while receipts went out, and ended within the next flow
+            missed = "did not take theirs" in coalition.log("serve")
+            assert missed or any(line["failures"] for line in lines), "the cut was not noticed"
         if len(lines) > during + 3:
             assert lines[-1]["stores"] == 5
         check_ledgers(coalition, place)
