@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import DataError
 from fedcart.shared.item_features.columns import ERA_YEARS
 from fedcart.shared.item_features.factors import eigenfactors
 from fedcart.shared.item_features.kernel import popularity_kernel, public_kernel
+from fedcart.shared.tables.items import read_items
+from fedcart.shared.tables.options import TableOptions
 
 ITEMS = 40
 
@@ -23,6 +26,7 @@ def made_up(*columns):
         "price": np.exp(draw.normal(2.0, 1.0, ITEMS)),
         "brand": np.array([f"brand {i % 7}" for i in range(ITEMS)], object),
         "title": np.array([f"red lamp {i % 9}" for i in range(ITEMS)], object),
+        "vector": np.array(["" if i == 5 else f"{i % 3} {-i} .5" for i in range(ITEMS)], object),
     }
     return Catalogue(tuple(map(str, range(ITEMS))), "given", {name: every[name] for name in columns})
 
@@ -47,7 +51,32 @@ def test_the_product_is_that_of_the_matrix_written_out():
     assert matrix(public_kernel(catalogue)) == pytest.approx(0.5 * cosine + 0.5 * era + cosine * era)
 
 
-@pytest.mark.parametrize("columns", [("category", "year"), ("title", "price"), ("category", "price", "brand"), ()])
+def test_vectors_make_items_alike_by_their_cosine_and_one_without_like_nothing():
+    given = np.array([[i % 3, -i, 0.5] if i != 5 else [0, 0, 0] for i in range(ITEMS)], float)
+    length = np.sqrt((given**2).sum(axis=1))
+    unit = given / np.where(length > 0, length, 1.0)[:, None]
+    assert matrix(public_kernel(made_up("vector"))) == pytest.approx(unit @ unit.T)
+
+
+@pytest.mark.parametrize("bad", ["1 2", "1 2 3 4", "1 2 red", "1 2 inf", "1 nan 3"])
+def test_a_vector_that_is_none_is_refused_with_its_item(bad):
+    column = np.array(["1 2 3", "", bad], object)
+    with pytest.raises(DataError, match=r"item 'c'.*nothing was read"):
+        public_kernel(Catalogue(("a", "b", "c"), "given", {"vector": column}))
+
+
+def test_an_item_file_with_a_bad_vector_is_refused_when_it_is_read(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("id,vector\na,1 2\nb,1\n")
+    with pytest.raises(DataError, match="item 'b'"):
+        read_items(path, TableOptions())
+    path.write_text("id,vector\na,1 2\nb,\n")
+    assert read_items(path, TableOptions()).columns["vector"].tolist() == ["1 2", ""]
+
+
+@pytest.mark.parametrize(
+    "columns", [("category", "year"), ("title", "price"), ("category", "price", "brand"), ("vector",), ()]
+)
 def test_a_kernel_is_symmetric_and_positive_semi_definite(columns):
     for kernel in (public_kernel(made_up(*columns)), popularity_kernel(made_up(*columns), popularity())):
         full = matrix(kernel)

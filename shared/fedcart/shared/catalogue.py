@@ -22,8 +22,9 @@ from fedcart.shared.storage import named_failures, replace_bytes
 
 Source = Literal["given", "derived"]
 
-TEXT_COLUMNS = ("title", "category", "department", "brand")
-"""Public text columns with a fixed meaning; several categories of one item are joined by '|'."""
+TEXT_COLUMNS = ("title", "category", "department", "brand", "vector")
+"""Public text columns with a fixed meaning; several categories of one item are joined by '|', the numbers of its vector
+(of a sentence embedding of its title, say, made elsewhere) by spaces."""
 NUMBER_COLUMNS = ("price", "year")
 """Public number columns with a fixed meaning (price in the shop's currency); NaN = unknown."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.catalogue import Catalogue
+from fedcart.shared.errors import DataError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -77,6 +78,34 @@ def brands(catalogue: Catalogue) -> csr_array | None:
     """Unit rows over brands."""
     brand = catalogue.text("brand")
     return None if brand is None else sets(brand, None)
+
+
+def vectors(catalogue: Catalogue) -> csr_array | None:
+    """Unit rows of the vectors that the item list brings, as sentence embeddings do; zeros where an item has none.
+
+    Raises:
+      DataError: a vector that is not as many finite numbers as the first.
+    """
+    from scipy.sparse import csr_array
+
+    column = catalogue.text("vector")
+    rows = {i: str(text).split() for i, text in enumerate(column if column is not None else ()) if str(text).strip()}
+    if not rows:
+        return None
+    width = len(next(iter(rows.values())))
+    found = np.zeros((len(catalogue), width))
+    for item, numbers in rows.items():
+        try:
+            found[item] = np.array(numbers, np.float64).reshape(width)
+        except ValueError:
+            found[item] = np.nan
+        if not np.isfinite(found[item]).all():
+            raise DataError(
+                f"item {catalogue.ids[item]!r}: its vector is not {width} finite numbers, as the first one is; "
+                "nothing was read",
+                "separate the numbers by spaces; an item may have none",
+            )
+    return unit_rows(csr_array(found))
 
 
 def sets(texts: Texts, q: Float64Array | None) -> csr_array | None:

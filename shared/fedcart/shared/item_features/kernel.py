@@ -1,6 +1,6 @@
 """A kernel over items from their public columns, as a fast product with vectors: no [items, items] matrix.
 
-It is a sum of terms; each is a product of a linear kernel on sparse features (categories, words, brand) and kernels
+It is a sum of terms; each is a product of a linear kernel on features (categories, words, brand, vectors) and kernels
 on the bins of numbers (era, price, popularity). Product kernels act on the features crossed with the bins.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.catalogue import Catalogue
-from fedcart.shared.item_features.columns import Bins, binned, brands, categories, era, price_band, words
+from fedcart.shared.item_features.columns import Bins, binned, brands, categories, era, price_band, vectors, words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -59,7 +59,7 @@ class Kernel:
 
 
 def public_kernel(catalogue: Catalogue) -> Kernel:
-    """What the catalogue alone says: categories, era, price, brand and title. No terms when it has none of them."""
+    """What the catalogue alone says: categories, era, price, brand, title, vector. No terms if it has none of them."""
     kinds, years, prices = categories(catalogue, None), era(catalogue), price_band(catalogue)
     return _kernel(len(catalogue), _columns(catalogue, kinds, years, prices))
 
@@ -88,6 +88,7 @@ def _columns(catalogue: Catalogue, kinds: csr_array | None, years: Bins | None, 
         (0.5 if kinds is not None else 0.0, kinds, (prices,)),
         (0.5, brands(catalogue), ()),
         (1.0, title, ()),
+        (1.0, vectors(catalogue), ()),
     ]
 
 

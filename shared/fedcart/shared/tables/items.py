@@ -13,13 +13,18 @@ import pandas as pd
 
 from fedcart.shared.catalogue import NUMBER_COLUMNS, TEXT_COLUMNS, Catalogue
 from fedcart.shared.errors import DataError
+from fedcart.shared.item_features.columns import vectors
 from fedcart.shared.tables.columns import identifiers, numbers
 from fedcart.shared.tables.options import TableOptions
 from fedcart.shared.tables.source import read_frame, require_columns
 
 
 def read_items(path: Path, options: TableOptions) -> Catalogue:
-    """The item file in its order: column `id`, and any of the public columns it has. Others are ignored."""
+    """The item file in its order: column `id`, and any of the public columns it has. Others are ignored.
+
+    Raises:
+      DataError: no rows, an id that is missing or repeated, a number or vector that is none.
+    """
     frame = read_frame(str(path), replace(options, separator=None))
     require_columns(frame, ["id"], str(path))
     if frame.empty:
@@ -39,7 +44,9 @@ def read_items(path: Path, options: TableOptions) -> Catalogue:
             if len(rows):
                 cell = frame[name].iloc[rows[0]]
                 raise DataError(f"{path}, column {name!r}, row {rows[0] + 1}: {cell!r} is not a number")
-    return Catalogue(tuple(ids), "given", columns)
+    catalogue = Catalogue(tuple(ids), "given", columns)
+    vectors(catalogue)  # refused here, not in the middle of a run
+    return catalogue
 
 
 def derived(items: Iterable[str]) -> Catalogue:
