@@ -5,6 +5,7 @@ A crash at any moment leaves the earlier file or the new one, never a part. Arra
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import zipfile
@@ -16,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcart.shared.errors import ConfigError, InputError
+from fedcart.shared.errors import ConfigError, FedcartError, InputError
 
 Array = npt.NDArray[Any]
 FileVersion = tuple[int, int, int]
@@ -34,6 +35,26 @@ def named_failures(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot {what}: {reason}") from error
+
+
+@contextmanager
+def held_alone(path: Path, refusal: FedcartError) -> Iterator[None]:
+    """Hold a lock file (made where it is missing, mode 0600); the system lets go of it with the process.
+
+    Raises:
+      InputError: it cannot be opened.
+      FedcartError: `refusal`, where another process or object holds it.
+    """
+    with named_failures(path, "open"):
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise refusal from None
+        yield
+    finally:
+        os.close(held)
 
 
 def file_version(path: str) -> FileVersion:

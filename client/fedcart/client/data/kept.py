@@ -8,12 +8,10 @@ lies in the same file and leaves the store no more than the rest.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -24,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcart.shared.errors import DataError, InputError
-from fedcart.shared.storage import load_arrays, named_failures, save_arrays
+from fedcart.shared.storage import held_alone, load_arrays, named_failures, save_arrays
 
 FILE = "read.npz"
 KEY_BYTES = HASH_BYTES = 32
@@ -157,14 +155,6 @@ def locked(folder: Path) -> Iterator[None]:
     """
     with named_failures(folder, "create"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        held = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{folder} is in use by another command; nothing was read or changed", "try again"
-            ) from None
+    busy = DataError(f"{folder} is in use by another command; nothing was read or changed", "try again")
+    with held_alone(folder / ".lock", busy):
         yield
-    finally:
-        os.close(held)

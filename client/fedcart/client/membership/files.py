@@ -11,8 +11,6 @@ journals/               of secure aggregation
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from fedcart.client.ledger_files import KEYS, POLICY
 from fedcart.client.store_folder import StoreFolder
 from fedcart.shared.errors import ConfigError
 from fedcart.shared.invitation import Membership
-from fedcart.shared.storage import named_failures
+from fedcart.shared.storage import held_alone
 
 
 @dataclass(frozen=True)
@@ -76,16 +74,7 @@ class MemberFiles:
         Raises:
           ConfigError: another is.
         """
-        path = self.folder.directory / ".run.lock"
-        with named_failures(path, "open"):
-            held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(
-                    f"{self.folder.directory} is in use by another `store run`; nothing was sent", "end that one first"
-                ) from None
+        place = self.folder.directory
+        busy = ConfigError(f"{place} is in use by another `store run`; nothing was sent", "end that one first")
+        with held_alone(place / ".run.lock", busy):
             yield
-        finally:
-            os.close(held)
