@@ -3,11 +3,14 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/customer_curves.py                       # 2,400 to 72,000 people
     OMP_NUM_THREADS=1 python tests/benchmarks/customer_curves.py --people 240000       # adds that point
     python tests/benchmarks/customer_curves.py --people                                # the table of what is there
+    OMP_NUM_THREADS=1 python tests/benchmarks/customer_curves.py --people 2400 --validation --file FILE \
+        --set spectral.popularity_weight=2.0 --set content.popularity_weight=3.0       # to choose settings
 
 Goods, shelves, tribes and shops are those of one marketplace, and so is its population: 240,000 people, of whom the
 first 24,000 are simulated for the point 1x, and so on. Points below 1x are disjoint parts of these 24,000, so that as
 many customers are measured there. Noise is that of eight stores with trust `distributed`, drawn by numpy;
 alone is each store by itself with the same learner and no noise. Writes the rows that `coalition plan --what-if` reads.
+With --validation the last weeks before the split are measured and test items stay unread.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from fedcart.simulation.held_out import HeldOut
 from fedcart.simulation.promise import customers_bound
 from fedcart.simulation.run import divide
 from fedcart.simulation.split import Split
+from fedcart.simulation.validation import inner_split
 
 FILE = Path(__file__).parents[2] / "server/fedcart/server/coalition/measured_curves.json"
 SIZE, SEED, MOST_PEOPLE = "default", 0, 240_000
@@ -87,7 +91,8 @@ class Part:
 class Market:
     """One population of `MOST_PEOPLE`, made in parts of 24,000 people, as one part is what fits memory."""
 
-    def __init__(self):
+    def __init__(self, validation=False):
+        self.validation = validation
         self.step, items = SIZES[SIZE]
         self.goods = make_goods(stream(SIZE, SEED, "goods"), items)
         self.people = make_people(stream(SIZE, SEED, "people"), MOST_PEOPLE, self.goods)
@@ -100,7 +105,8 @@ class Market:
         people = People(**{f.name: getattr(self.people, f.name)[span] for f in fields(People)})
         world = World(SIZE, SEED + number, self.goods, people, self.shelves, self.catalogue)
         prepared = divide(Config(data=DataConfig(name="marketplace")), make_events(world))
-        return Part(prepared.split, prepared.partition.people, prepared.partition.store_of)
+        split, stores = prepared.split, prepared.partition
+        return Part(inner_split(split, stores, SEED, {}) if self.validation else split, stores.people, stores.store_of)
 
 
 def joined(parts) -> Histories:
@@ -114,15 +120,16 @@ def joined(parts) -> Histories:
     return Histories(some[0].items_total, indptr.astype(np.int64), **arrays)
 
 
-def learner_of(name, epsilon, bound):
-    """The learner under the present defaults: `spectral`, or content or popularity as a private run releases them."""
+def learner_of(name, epsilon, bound, given=None):
+    """The learner under the present defaults, `given` [name] on top: `spectral`, or content or popularity as a private
+    run releases them."""
+    more = (given or {}).get(name, {})
     if name == "spectral":
-        return build_learner(
-            "spectral", dict(defaults.settings("marketplace", "spectral", epsilon=epsilon, customers_bound=bound))
-        )
+        settings = defaults.settings("marketplace", "spectral", epsilon=epsilon, customers_bound=bound)
+        return build_learner("spectral", {**settings, **more})
     if name == "popularity":
         return build_learner("spectral", {"sketch_rounds": 0, "content_rank": 0})
-    settings = dict(defaults.settings("marketplace", "content"))
+    settings = {**defaults.settings("marketplace", "content"), **more}
     return build_learner("spectral", {"content_rank": settings.pop("rank"), **settings, "sketch_rounds": 0})
 
 
@@ -144,9 +151,9 @@ def ndcg(scorer, split):
     return values
 
 
-def alone(histories, store, some, catalogue, bound):
+def alone(histories, store, some, catalogue, bound, given):
     """Each measured customer under the model of its own store, which learned from its own customers, without noise."""
-    learner, values = learner_of("spectral", math.inf, bound), np.full(some.split.train.customers, np.nan)
+    learner, values = learner_of("spectral", math.inf, bound, given), np.full(some.split.train.customers, np.nan)
     for one in np.unique(some.store):
         own = histories.take(np.flatnonzero(store == one))
         state = run_rounds(learner, [MemoryCustomers(own)], catalogue, SEED, bound)
@@ -155,18 +162,18 @@ def alone(histories, store, some, catalogue, bound):
     return values
 
 
-def point(people, parts, market, seed, say):
+def point(people, parts, market, seed, say, given):
     """Rows of one number of people: every method at every epsilon, and paired differences to the simple ones."""
     histories, store = joined(parts), np.concatenate([part.store for part in parts])
     some, stores = parts[0].measured(), len(np.unique(store))
     bound, _ = customers_bound(PrivacyConfig(), "", histories.customers)
-    by_itself = alone(histories, store, some, market.catalogue, bound)
+    by_itself = alone(histories, store, some, market.catalogue, bound, given)
     say(f"alone {np.nanmean(by_itself):.4f}")
     shape = replace(some.split, train=histories)  # only its training view is read
     for epsilon in EPSILONS:
         found = {"alone": by_itself}
         for name in ("popularity", "content", "spectral"):
-            learner = learner_of(name, epsilon, bound)
+            learner = learner_of(name, epsilon, bound, given)
             rounds = noised_rounds(learner, market.catalogue, epsilon, "released", stores, bound)
             state = train(learner, shape, market.catalogue, rounds, seed)
             scorer = learner.scorer(state, market.catalogue)
@@ -207,8 +214,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--people", type=int, nargs="*", default=[2_400, 8_000, 24_000, 72_000], help="ascending")
     parser.add_argument("--file", type=Path, default=FILE)
+    parser.add_argument("--validation", action="store_true", help="measure weeks before the split; wants a --file")
+    parser.add_argument("--set", action="append", default=[], metavar="METHOD.KEY=JSON", help="wants a --file")
     given = parser.parse_args()
-    begun, market = time.monotonic(), Market()
+    if (given.validation or given.set) and given.file == FILE:
+        parser.error("--validation and --set do not write the rows that are shipped: give another --file")
+    more = {}
+    for pair in given.set:
+        path, _, value = pair.partition("=")
+        method, _, key = path.partition(".")
+        more.setdefault(method, {})[key] = json.loads(value)
+    begun, market = time.monotonic(), Market(given.validation)
 
     def say(text):
         print(f"{time.monotonic() - begun:6.0f} s {text}", flush=True)
@@ -221,11 +237,11 @@ def main() -> None:
             count = PARTS[people]
             for number in range(min(count, DRAWS)):
                 part = chunks[0].take(np.flatnonzero(chunks[0].person % count == number))
-                rows += point(people, [part], market, number, say)
+                rows += point(people, [part], market, number, say, more)
         else:
             chunks += [market.chunk(number) for number in range(len(chunks), people // market.step)]
             say(f"{people} people made")
-            rows += point(people, chunks, market, SEED, say)
+            rows += point(people, chunks, market, SEED, say, more)
         rows.sort(key=lambda row: (row["people"], row["epsilon"] or math.inf))
         lines = ",\n".join("  " + json.dumps(row) for row in rows)
         given.file.write_text(f'{{"rows": [\n{lines}\n]}}\n')
